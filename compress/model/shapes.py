@@ -1,0 +1,106 @@
+"""Shapes and costs of a graph: pure arithmetic, no torch."""
+
+from collections.abc import Sequence
+from math import prod
+
+from compress.errors import ShapeError
+from compress.model.graph import Graph, Node
+
+Shape = tuple[int, ...]
+
+
+def infer_shapes(graph: Graph) -> dict[str, Shape]:
+    """Output shape of every node, without the batch.
+
+    Raises:
+        ShapeError: an operator cannot take what it is given.
+    """
+    shapes: dict[str, Shape] = {}
+    for node in graph:
+        shapes[node.name] = _shape(node, [shapes[i] for i in node.inputs])
+    return shapes
+
+
+def _shape(node: Node, inputs: Sequence[Shape]) -> Shape:
+    a = node.attrs
+    if node.op == "input":
+        return tuple(a["shape"])
+    (x, *rest) = inputs
+    if node.op == "conv2d":
+        _want(node, len(x) == 3 and x[0] == a["in_channels"], x, f"{a['in_channels']} channels in (c, h, w)")
+        return (a["out_channels"], *_window(node, x))
+    if node.op in ("max_pool", "avg_pool"):
+        _want(node, len(x) == 3, x, "(c, h, w)")
+        return (x[0], *_window(node, x))
+    if node.op == "linear":
+        _want(node, x == (a["in_features"],), x, f"({a['in_features']},)")
+        return (a["out_features"],)
+    if node.op == "batch_norm":
+        _want(node, x[0] == a["channels"], x, f"{a['channels']} channels")
+        return x
+    if node.op == "add":
+        _want(node, len(rest) == 1 and rest[0] == x, x, f"two equal shapes, got {list(inputs)}")
+        return x
+    if node.op == "global_avg_pool":
+        _want(node, len(x) == 3, x, "(c, h, w)")
+        return (x[0],)
+    if node.op == "flatten":
+        return (prod(x),)
+    return x
+
+
+def _window(node: Node, x: Shape) -> Shape:
+    a = node.attrs
+    size = tuple((x[1 + d] + 2 * a["padding"][d] - a["kernel"][d]) // a["stride"][d] + 1 for d in (0, 1))
+    _want(node, min(size) > 0, x, f"at least the kernel {list(a['kernel'])}")
+    return size
+
+
+def _want(node: Node, ok: bool, got: Shape, want: str) -> None:
+    if not ok:
+        raise ShapeError(f"it is given shape {got}, wants {want}", f"{node.op} {node.name!r}", "change the net's sizes")
+
+
+def parameter_shapes(node: Node) -> dict[str, Shape]:
+    """Shapes of a node's parameters, by their short name, as stored in a checkpoint."""
+    a = node.attrs
+    if node.op == "conv2d":
+        out = {"weight": (a["out_channels"], a["in_channels"] // a["groups"], *a["kernel"])}
+    elif node.op == "linear":
+        out = {"weight": (a["out_features"], a["in_features"])}
+    elif node.op == "batch_norm":
+        return {n: (a["channels"],) for n in ("weight", "bias", "running_mean", "running_var")}
+    elif node.op == "quantize":
+        return {"scale": (), "zero_point": ()}
+    else:
+        return {}
+    if a["bias"]:
+        out["bias"] = out["weight"][:1]
+    if "weight_bits" in a:
+        out["weight_scale"] = out["weight"][:1]
+    return out
+
+
+def count_parameters(graph: Graph) -> int:
+    """Trained numbers: weights, biases and batch norm's gain and shift; no statistics, no scales."""
+    total = 0
+    for node in graph:
+        for name, shape in parameter_shapes(node).items():
+            if name in ("weight", "bias"):
+                total += prod(shape)
+    return total
+
+
+def macs_by_layer(graph: Graph) -> dict[str, int]:
+    """Multiply-accumulate operations of each layer for one example."""
+    shapes = infer_shapes(graph)
+    out = {}
+    for node in graph.layers:
+        weight = parameter_shapes(node)["weight"]
+        out[node.name] = prod(weight) * (prod(shapes[node.name][1:]) if node.op == "conv2d" else 1)
+    return out
+
+
+def count_macs(graph: Graph) -> int:
+    """Multiply-accumulate operations for one example; element-wise work is not counted."""
+    return sum(macs_by_layer(graph).values())
