@@ -1,0 +1,217 @@
+"""What a recipe can say. Plain frozen data: no torch, no files, no environment, no code.
+
+`compress schema` publishes this as JSON Schema for editors. Field descriptions are the user's reference.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+Patterns = Literal["all"] | tuple[str, ...]
+ExportFormat = Literal["onnx", "tflite", "onnx-float32", "tflite-float32", "tflite-float16"]
+Target = Literal["x86-vnni", "x86-avx2", "arm64", "armv7", "tflite"]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class AugmentConfig(_Config):
+    """Random changes to training images; never applied to validation, calibration or test data."""
+
+    horizontal_flip: bool = Field(False, description="Mirror half of the images.")
+    shift_pixels: int = Field(0, ge=0, le=16, description="Move by up to this many pixels each way, zeros come in.")
+    erase: float = Field(0.0, ge=0.0, le=1.0, description="Probability of blanking a random rectangle.")
+    mixup_alpha: float = Field(0.0, ge=0.0, le=4.0, description="Beta parameter of mixup; 0 is off.")
+
+
+class DataConfig(_Config):
+    """Where examples come from and how they are split. Exactly one source."""
+
+    source: Literal["mnist-5k", "digits", "fashion-mnist"] | None = Field(None, description="A data set by name.")
+    idx: str | None = Field(None, description="A folder with MNIST-style IDX files, plain or .gz.")
+    npz: str | None = Field(None, description="An .npz with x_train, y_train, x_test, y_test (classes optional).")
+    hf: str | None = Field(None, description="A Hugging Face data set id; needs a network and the hf extra.")
+    revision: str | None = Field(None, description="The commit of the hub data set; wanted with hf.")
+    validation: Fraction = Field(0.125, description="Share of the training examples held out for selection.")
+    test: Fraction = Field(0.2, description="Share held out for the final figures where a source has no test split.")
+    calibration: Count = Field(512, description="Training examples used to find activation ranges.")
+    limit: Count | None = Field(None, description="Use at most this many training examples (test: a fifth of it).")
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataConfig":
+        named = [n for n in ("source", "idx", "npz", "hf") if getattr(self, n) is not None]
+        if len(named) != 1:
+            raise ValueError(f"give exactly one of source, idx, npz, hf; got {named or 'none'}")
+        return self
+
+
+class Training(_Config):
+    """How a model is trained; shared by every stage that trains."""
+
+    batch_size: Count = Field(64, description="Examples a step, over all processes together.")
+    learning_rate: Positive = Field(0.01, description="Peak learning rate.")
+    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="SGD has Nesterov momentum 0.9.")
+    weight_decay: float = Field(1e-4, ge=0.0, description="Applied to weights, not to biases and norms.")
+    schedule: Literal["one-cycle", "cosine", "constant"] = Field("one-cycle", description="Learning rate over steps.")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    ema_decay: float = Field(0.0, ge=0.0, lt=1.0, description="Average the weights over steps with this decay; 0: off.")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Of activations in training.")
+    augment: AugmentConfig | None = Field(None, description="Instead of data.augment.")
+
+
+class TrainConfig(Training):
+    """Train on labels alone."""
+
+    epochs: Count = 10
+
+
+class LayerPair(_Config):
+    """A teacher's node and a student's node whose outputs should agree."""
+
+    teacher: str
+    student: str
+    weight: Positive = 1.0
+
+
+class DistillConfig(Training):
+    """Train the student on the teacher's soft labels, and optionally on what happens inside it.
+
+    Soft labels: Hinton et al. 2015, arXiv:1503.02531. Hints: Romero et al. 2014, arXiv:1412.6550.
+    Attention transfer: Zagoruyko and Komodakis 2016, arXiv:1612.03928.
+    """
+
+    epochs: Count = 10
+    temperature: Positive = Field(4.0, description="Softens both distributions.")
+    hard_label_weight: float = Field(0.3, ge=0.0, le=1.0, description="Weight of the labels; the rest is the teacher's.")
+    hints: tuple[LayerPair, ...] = Field((), description="Match features through a learnt 1x1 projection.")
+    attention: tuple[LayerPair, ...] = Field((), description="Match spatial attention maps.")
+
+
+class PruneConfig(Training):
+    """Remove whole channels (smaller and faster) or zero single weights (smaller only once the file is compressed).
+
+    Magnitude: Li et al. 2016, arXiv:1608.08710. Taylor: Molchanov et al. 2019, arXiv:1906.10771.
+    Schedule of single weights: Zhu and Gupta 2017, arXiv:1710.01878.
+    """
+
+    what: Literal["channels", "weights"] = "channels"
+    keep_macs: Fraction | None = Field(None, description="Channels: share of multiply-accumulates to keep.")
+    keep_parameters: Fraction | None = Field(None, description="Channels: share of parameters to keep.")
+    sparsity: Fraction | None = Field(None, description="Weights: share of each layer's weights set to zero.")
+    importance: Literal["magnitude", "taylor"] = "magnitude"
+    layers: Patterns = Field("all", description="`all`, or a list of layer names and `re:` patterns.")
+    round_to: Count = Field(4, description="Keep a multiple of this many channels.")
+    iterations: Count = Field(1, description="Prune in this many rounds, fine-tuning after each.")
+    finetune_epochs: int = Field(0, ge=0, description="In all, spread over the rounds.")
+    distill: bool = Field(True, description="Fine-tune with the teacher's soft labels where there is a teacher.")
+    temperature: Positive = 4.0
+    hard_label_weight: float = Field(0.3, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> "PruneConfig":
+        goals = [n for n in ("keep_macs", "keep_parameters", "sparsity") if getattr(self, n) is not None]
+        want = ("sparsity",) if self.what == "weights" else ("keep_macs", "keep_parameters")
+        if len(goals) != 1 or goals[0] not in want:
+            raise ValueError(f"what: {self.what} wants exactly one of {', '.join(want)}; got {goals or 'none'}")
+        return self
+
+
+class QuantizeConfig(Training):
+    """Weights and activations in 8-bit integers.
+
+    qat: fine-tunes with simulated rounding (Jacob et al. 2018, arXiv:1712.05877), scales learnt by LSQ (Esser et al.
+        2020, arXiv:1902.08153). static: ranges from calibration data, no training. dynamic: int8 weights, activation
+        ranges found at run time.
+    """
+
+    how: Literal["qat", "static", "dynamic"] = "static"
+    epochs: int = Field(0, ge=0, description="qat only: epochs of fine-tuning, at least 1.")
+    calibration: Literal["minmax", "percentile", "entropy"] = Field("minmax", description="How ranges are found.")
+    percentile: float = Field(99.99, gt=50.0, le=100.0, description="For calibration: percentile.")
+    layers: Patterns = Field("all", description="Layers to quantize: `all`, or a list of names and `re:` patterns.")
+    keep_float: tuple[str, ...] = Field((), description="Layers to leave in float: names and `re:` patterns.")
+    weight_bits: Literal[7, 8] | None = Field(None, description="7 keeps AVX2 without VNNI from saturating; default: the target's.")
+    learning_rate: Positive = Field(1e-3, description="qat only: peak learning rate.")
+    distill: bool = Field(True, description="qat: learn from the teacher's soft labels where there is a teacher.")
+    temperature: Positive = 4.0
+    hard_label_weight: float = Field(0.3, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _epochs(self) -> "QuantizeConfig":
+        if (self.how == "qat") != (self.epochs > 0):
+            raise ValueError(f"how: {self.how} with epochs: {self.epochs}; qat wants at least 1, the others 0")
+        return self
+
+
+StageConfig = TrainConfig | DistillConfig | PruneConfig | QuantizeConfig
+KINDS: dict[str, type[TrainConfig] | type[DistillConfig] | type[PruneConfig] | type[QuantizeConfig]] = {
+    "train": TrainConfig,
+    "distill": DistillConfig,
+    "prune": PruneConfig,
+    "quantize": QuantizeConfig,
+}
+
+
+class NetConfig(_Config):
+    """A named net and its arguments, or a checkpoint."""
+
+    net: str | None = Field(None, description="A named net; `compress nets` lists them.")
+    args: dict[str, Any] = Field(default_factory=dict, description="Arguments of the net, e.g. {width: 48}.")
+    checkpoint: str | None = Field(None, description="A checkpoint folder that compress wrote.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "NetConfig":
+        if (self.net is None) == (self.checkpoint is None):
+            raise ValueError("give exactly one of net and checkpoint")
+        if self.checkpoint is not None and self.args:
+            raise ValueError("args belong to net; a checkpoint brings its own")
+        return self
+
+
+class TeacherConfig(NetConfig):
+    """The model to compress, or to learn from."""
+
+    train: TrainConfig | None = Field(None, description="Train it first; a net without a checkpoint needs this.")
+
+
+class StudentConfig(NetConfig):
+    """The model to ship. Without one, the teacher itself is compressed."""
+
+
+class MeasureConfig(_Config):
+    """What is timed, and where."""
+
+    devices: tuple[str, ...] = Field(("cpu",), min_length=1, description="Only cpu in this version.")
+    threads: Count = 1
+    profile: Literal["quick", "default"] = Field("quick", description="quick: 3 processes of 2 s; default: 5 of 10 s.")
+
+
+class BudgetConfig(_Config):
+    """What the result must meet; a missed budget ends the run with exit code 3."""
+
+    accuracy_drop_points: float | None = Field(None, ge=0.0, le=100.0, description="Against the teacher, on test.")
+    size_bytes: Count | None = Field(None, description="Of the shipped model file.")
+    latency_ms: dict[str, Positive] = Field(default_factory=dict, description="Median per device, e.g. {cpu: 1.0}.")
+
+
+class Recipe(_Config):
+    """A whole run: data, teacher, student, stages, exports, measurements and budget."""
+
+    version: Literal[1]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Names the run folder.")
+    seed: int = Field(0, ge=0, lt=2**31)
+    task: Literal["image-classification"] = "image-classification"
+    target: Target = Field("x86-vnni", description="The kind of device to be right and fast on.")
+    data: DataConfig
+    teacher: TeacherConfig
+    student: StudentConfig | None = None
+    stages: tuple[dict[str, Any], ...] = Field((), description="One mapping a stage: {distill: {...}}.")
+    export: tuple[ExportFormat, ...] = Field(("onnx", "tflite"), min_length=1)
+    measure: MeasureConfig = Field(default_factory=MeasureConfig)
+    budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    allow_slower: bool = Field(False, description="Accept a result that is no smaller or no faster than the teacher.")

@@ -1,0 +1,232 @@
+"""result.json: everything a run measured, as evidence. Reports are computed from this file alone.
+
+Raw samples are kept; summaries stand beside them. A quantity carries its unit in its name. `Label` says how a number came about.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from compress.errors import UsageError
+
+FORMAT, VERSION = "compress.result", 1
+Label = Literal["measured", "derived", "estimated", "emulated", "none"]
+Interval = tuple[float, float]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Accuracy(_Part):
+    """Top-1 of one exported file on one split. ci95: Wilson score interval. Per-class lists follow `classes`."""
+
+    split: Literal["validation", "test"]
+    count: int
+    correct: int
+    top1: Share
+    ci95: Interval
+    per_class_recall: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    predictions_sha256: str
+
+
+class Paired(_Part):
+    """The same examples through the teacher's file and this one (test split).
+
+    difference_points: this minus teacher, in percentage points; ci95_points: paired bootstrap. p_value: exact McNemar.
+    lost: teacher right, this wrong; gained: the reverse. verdict: in words, "no difference shown" included.
+    """
+
+    count: int
+    difference_points: float
+    ci95_points: Interval
+    lost: int
+    gained: int
+    agreement: Share
+    p_value: float
+    verdict: str
+
+
+class Latency(_Part):
+    """Single-example latency on one device. processes_ms: per fresh process, its block medians in ms, raw and in order.
+
+    ratio: teacher's latency / this one's (2.0 = twice as fast), median of paired interleaved blocks; ratio_ci95 by
+    bootstrap over processes and blocks. warnings: why not to trust the number.
+    """
+
+    device: str
+    engine: str
+    threads: int
+    batch: int
+    label: Label
+    processes_ms: tuple[tuple[float, ...], ...]
+    p50_ms: float
+    p90_ms: float
+    ratio: float | None = None
+    ratio_ci95: Interval | None = None
+    load_ms: float | None = None
+    first_ms: float | None = None
+    peak_memory_bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class LayerRow(_Part):
+    """What happened to one layer, counted in the exported file, against the layer as the student began."""
+
+    name: str
+    op: str
+    parameters: int
+    macs: int
+    channels_before: int
+    channels_after: int
+    kernel: Literal["integer", "float", "dynamic-integer"]
+    reason: str = Field("", description="Why it was left alone; empty where it was not.")
+
+
+class Artefact(_Part):
+    """One exported file.
+
+    id: unique, e.g. `03-quantize.tflite`. step: the plan step whose model it holds. role: what the table calls it.
+    kernels: operators of the file by the type of their arithmetic, e.g. {"integer": 10, "float": 1}.
+    """
+
+    id: str
+    step: str
+    role: str
+    format: Literal["onnx", "tflite"]
+    precision: Literal["float32", "float16", "int8", "dynamic-int8"]
+    path: str
+    sha256: str
+    size_bytes: int
+    gzip_bytes: int
+    parameters: int
+    macs: int
+    sparsity: Share = Field(description="Share of zero weights.")
+    kernels: dict[str, int]
+    operators: dict[str, int]
+    layers: tuple[LayerRow, ...]
+    accuracy: tuple[Accuracy, ...]
+    paired: Paired | None = None
+    latency: tuple[Latency, ...] = ()
+
+
+class Hop(_Part):
+    """One row of the parity ledger: from one form of the model to the next.
+
+    kind: "training" hops change the function on purpose (their tolerance is the budget, they only inform);
+    "conversion" hops must not (a breach fails the run).
+    agreement: share of equal argmax on `count` test inputs. largest_difference: of logits, in units of the reference's
+    standard deviation.
+    """
+
+    name: str
+    kind: Literal["training", "conversion"]
+    source: str
+    target: str
+    count: int
+    source_top1: Share
+    target_top1: Share
+    agreement: Share
+    largest_difference: float
+    tolerance: dict[str, float]
+    ok: bool
+    reason: str
+
+
+class BudgetRow(_Part):
+    """One promise of the recipe against what was measured on the shipped file. blame: the step that cost most, if missed."""
+
+    name: str
+    limit: float
+    value: float
+    unit: str
+    ok: bool
+    blame: str = ""
+
+
+class StepRow(_Part):
+    """One step of the plan as it ran. metrics: the stage's own numbers (loss and validation accuracy by epoch, ...)."""
+
+    name: str
+    kind: str
+    key: str
+    cached: bool
+    seconds: float
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    kept: dict[str, str] = Field(default_factory=dict)
+
+
+class DataFacts(_Part):
+    """What was read."""
+
+    name: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    counts: dict[str, int]
+
+
+class Result(_Part):
+    """A whole run. flags: sentences a reader must not miss, e.g. a step that made the model slower.
+
+    host: facts of the machine (see compress.benchmark.host). shipped: id of the artefact that went into the bundle and
+    `shipped_reason` why that one. artefacts stand in plan order, the teacher's first.
+    """
+
+    format: Literal["compress.result"] = FORMAT
+    version: Literal[1] = VERSION
+    name: str
+    recipe: dict[str, Any]
+    recipe_digest: str
+    seed: int
+    started: str
+    seconds: float
+    versions: dict[str, str]
+    host: dict[str, Any]
+    data: DataFacts
+    steps: tuple[StepRow, ...]
+    artefacts: tuple[Artefact, ...]
+    ledger: tuple[Hop, ...]
+    budget: tuple[BudgetRow, ...]
+    shipped: str
+    shipped_reason: str
+    flags: tuple[str, ...] = ()
+    smoke: bool = False
+
+    def artefact(self, identity: str) -> Artefact:
+        """The artefact of that id; a result never names one it does not hold."""
+        return next(a for a in self.artefacts if a.id == identity)
+
+
+def save_result(path: Path, result: Result) -> None:
+    """Write result.json; keys in a fixed order, so equal results are equal bytes."""
+    path.write_text(json.dumps(result.model_dump(mode="json"), indent=1) + "\n")
+
+
+def load_result(path: Path) -> Result:
+    """Read result.json back.
+
+    Raises:
+        UsageError: it is missing, damaged, or of another version.
+    """
+    try:
+        doc = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UsageError("there is no such file", str(path), "give a run folder or its result.json") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"it cannot be read: {error}", str(path), "run the recipe again") from error
+    if not isinstance(doc, dict) or doc.get("format") != FORMAT:
+        raise UsageError("it is no compress result", str(path), "give a run folder or its result.json")
+    if doc.get("version") != VERSION:
+        what = f"result version {doc.get('version')!r}, this compress reads {VERSION}"
+        raise UsageError(what, str(path), "use the compress that wrote it, or run the recipe again")
+    try:
+        return Result.model_validate(doc)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{path}: {'.'.join(map(str, first['loc']))}"
+        raise UsageError(f"{first['msg']} ({error.error_count()} problems)", where, "run the recipe again") from error
