@@ -1,0 +1,164 @@
+"""A graph as a torch module: the only place where a model meets torch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compress.model.graph import Graph, Node
+from compress.model.model import Model
+from compress.model.shapes import infer_shapes, parameter_shapes
+from compress.numerics.affine import MIN_SCALE, QMAX, weight_limit
+
+_MOMENTUM = 0.1  # of batch norm's running statistics
+
+
+class GraphModule(nn.Module):
+    """Interprets a graph; every parameter of the graph is a parameter or buffer here, `.` written as `__`.
+
+    Scales are held as logarithms, so that a learning rate moves them by a share of themselves and they stay positive.
+    Quantize nodes and integer weights are simulated: rounded in the forward pass, straight through in the backward pass,
+    scales by LSQ (Esser et al. 2020, arXiv:1902.08153; its gradient scale 1 / sqrt(n * qmax)).
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.graph = model.graph
+        self._names: dict[str, str] = {}
+        for name, array in model.weights.items():
+            node, parameter = name.rsplit(".", 1)
+            key = f"{node}__{parameter}"
+            tensor = torch.from_numpy(np.array(array))  # a copy: the model given is not to change
+            if parameter in ("scale", "weight_scale"):
+                self.register_parameter(key, nn.Parameter(tensor.clamp(min=MIN_SCALE).log()))
+            elif parameter in ("zero_point", "running_mean", "running_var"):
+                self.register_buffer(key, tensor)
+            else:
+                self.register_parameter(key, nn.Parameter(tensor))
+            self._names[name] = key
+
+    def forward(self, x: Tensor, taps: Sequence[str] = ()) -> Any:
+        """x: (n, *input_shape) float. Returns logits (n, classes); with taps, (logits, {node: its output})."""
+        values: dict[str, Tensor] = {}
+        last_use = {i: node.name for node in self.graph for i in node.inputs}
+        keep = {*taps, self.graph.output}
+        for node in self.graph:
+            inputs = [x] if node.op == "input" else [values[i] for i in node.inputs]
+            values[node.name] = self._run(node, inputs)
+            for i in node.inputs:
+                if last_use[i] == node.name and i not in keep:
+                    values.pop(i, None)
+        logits = values[self.graph.output]
+        return (logits, {t: values[t] for t in taps}) if taps else logits
+
+    def _get(self, node: Node, parameter: str) -> Tensor:
+        value: Tensor = getattr(self, f"{node.name}__{parameter}")
+        return value
+
+    def _run(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        x, a = inputs[0], node.attrs
+        if node.op == "conv2d":
+            bias = self._get(node, "bias") if a["bias"] else None
+            return F.conv2d(x, self._weight(node), bias, tuple(a["stride"]), tuple(a["padding"]), 1, a["groups"])
+        if node.op == "linear":
+            return F.linear(x, self._weight(node), self._get(node, "bias") if a["bias"] else None)
+        if node.op == "batch_norm":
+            return self._batch_norm(node, x)
+        if node.op == "relu":
+            return F.relu(x)
+        if node.op == "relu6":
+            return F.relu6(x)
+        if node.op == "add":
+            return x + inputs[1]
+        if node.op == "max_pool":
+            return F.max_pool2d(x, a["kernel"], a["stride"], a["padding"])
+        if node.op == "avg_pool":
+            return F.avg_pool2d(x, a["kernel"], a["stride"], a["padding"], count_include_pad=False)
+        if node.op == "global_avg_pool":
+            return x.mean((2, 3))
+        if node.op == "flatten":
+            return x.flatten(1)
+        if node.op == "quantize":
+            return self._quantize(node, x)
+        return x  # input
+
+    def _weight(self, node: Node) -> Tensor:
+        weight = self._get(node, "weight")
+        if "weight_bits" not in node.attrs:
+            return weight
+        limit = weight_limit(node.attrs["weight_bits"])
+        scale = self._get(node, "weight_scale").exp()
+        factor = 1.0 / (weight[0].numel() * limit) ** 0.5
+        zero = torch.zeros_like(scale)
+        with torch.autocast(weight.device.type, enabled=False):
+            return torch._fake_quantize_learnable_per_channel_affine(weight, scale, zero, 0, -limit, limit, factor)
+
+    def _quantize(self, node: Node, x: Tensor) -> Tensor:
+        scale = self._get(node, "scale").exp().reshape(1)
+        zero_point = self._get(node, "zero_point").to(torch.float32).reshape(1)
+        factor = 1.0 / (x[0].numel() * QMAX) ** 0.5
+        with torch.autocast(x.device.type, enabled=False):
+            return torch._fake_quantize_learnable_per_tensor_affine(x.float(), scale, zero_point, 0, QMAX, factor)
+
+    def _batch_norm(self, node: Node, x: Tensor) -> Tensor:
+        p = {k: self._get(node, k) for k in ("weight", "bias", "running_mean", "running_var")}
+        if self.training and dist.is_initialized() and dist.get_world_size() > 1:
+            return _synchronised_batch_norm(x, **p, eps=node.attrs["eps"])
+        return F.batch_norm(
+            x, p["running_mean"], p["running_var"], p["weight"], p["bias"], self.training, _MOMENTUM, node.attrs["eps"]
+        )
+
+    def to_model(self) -> Model:
+        """The current weights as a Model; float32 numpy copies."""
+        weights = {}
+        for name, key in self._names.items():
+            tensor = getattr(self, key).detach().cpu()
+            if name.endswith(("scale",)):
+                tensor = tensor.exp()
+            weights[name] = tensor.contiguous().numpy().copy()
+        return Model(self.graph, weights)
+
+
+def _synchronised_batch_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, eps: float
+) -> Tensor:
+    """Batch norm over the examples of all processes, so that two of them learn what one would (torch's own is CUDA only)."""
+    from torch.distributed.nn.functional import all_reduce
+
+    axes = [0, *range(2, x.dim())]
+    wide = x.float()
+    count = wide.numel() / wide.shape[1]
+    sums = torch.cat([wide.sum(axes), (wide * wide).sum(axes), wide.new_tensor([count])])
+    total = all_reduce(sums)
+    n = total[-1].detach()
+    mean, square = (total[:-1] / n).chunk(2)
+    var = (square - mean * mean).clamp(min=0.0)
+    with torch.no_grad():
+        running_mean.lerp_(mean.detach(), _MOMENTUM)
+        running_var.lerp_(var.detach() * n / (n - 1).clamp(min=1), _MOMENTUM)
+    shape = [1, -1, *[1] * (x.dim() - 2)]
+    y = (wide - mean.view(shape)) * (var.view(shape) + eps).rsqrt() * weight.view(shape) + bias.view(shape)
+    return y.to(x.dtype)
+
+
+def initial_model(graph: Graph, seed: int) -> Model:
+    """Fresh weights: He normal for layers (He et al. 2015, arXiv:1502.01852), zeros for biases, identity for norms."""
+    generator = np.random.default_rng(seed)
+    infer_shapes(graph)  # refuses a graph whose sizes do not fit before any weight is drawn
+    weights: dict[str, Any] = {}
+    for node in graph:
+        for parameter, shape in parameter_shapes(node).items():
+            name = f"{node.name}.{parameter}"
+            if parameter == "weight" and node.op in ("conv2d", "linear"):
+                fan_in = int(np.prod(shape[1:]))
+                gain = 2.0 if node.op == "conv2d" else 1.0
+                weights[name] = generator.normal(0.0, (gain / fan_in) ** 0.5, shape).astype(np.float32)
+            elif parameter in ("weight", "running_var"):
+                weights[name] = np.ones(shape, np.float32)
+            else:
+                weights[name] = np.zeros(shape, np.float32)
+    return Model(graph, weights)

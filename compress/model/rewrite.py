@@ -1,0 +1,78 @@
+"""Graph rewrites that keep the function the same: pure numpy, no torch."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.errors import ModelError
+from compress.model.graph import Graph, Node
+from compress.model.model import Model
+
+
+def fold_batch_norm(model: Model) -> Model:
+    """Merge every batch norm into the convolution or linear layer before it.
+
+    A batch norm with no such layer of its own (it follows an addition, say) becomes a depthwise 1x1 convolution, so that
+    no export has to know batch norm. Exact up to float rounding: w' = w g / sqrt(v + eps), b' = (b - m) g / sqrt(v + eps) + shift.
+
+    Raises:
+        ModelError: a batch norm over a vector follows something that is not a linear layer.
+    """
+    from compress.model.shapes import infer_shapes
+
+    graph, weights = model.graph, dict(model.weights)
+    shapes = infer_shapes(graph)
+    nodes: dict[str, Node] = {n.name: n for n in graph}
+    renamed: dict[str, str] = {}
+    for norm in [n for n in graph if n.op == "batch_norm"]:
+        gain, shift = _gain_and_shift(norm, weights)
+        source = nodes[norm.inputs[0]]
+        for parameter in ("weight", "bias", "running_mean", "running_var"):
+            del weights[f"{norm.name}.{parameter}"]
+        if source.op in ("conv2d", "linear") and len(graph.users(source.name)) == 1 and source.name not in renamed:
+            weight = weights[f"{source.name}.weight"]
+            bias = weights.get(f"{source.name}.bias", np.zeros(len(weight), np.float32))
+            weights[f"{source.name}.weight"] = weight * gain.reshape(-1, *[1] * (weight.ndim - 1))
+            weights[f"{source.name}.bias"] = bias * gain + shift
+            nodes[source.name] = source.with_attrs(bias=True)
+            renamed[norm.name] = source.name
+            del nodes[norm.name]
+        elif len(shapes[norm.name]) == 3:
+            c = len(gain)
+            attrs = {"in_channels": c, "out_channels": c, "kernel": [1, 1], "stride": [1, 1], "padding": [0, 0],
+                     "groups": c, "bias": True}  # fmt: skip
+            nodes[norm.name] = Node(norm.name, "conv2d", norm.inputs, attrs)
+            weights[f"{norm.name}.weight"] = gain.reshape(-1, 1, 1, 1)
+            weights[f"{norm.name}.bias"] = shift
+        else:
+            what = f"batch norm over a vector follows {source.op!r}, not a linear layer of its own"
+            raise ModelError(what, f"node {norm.name!r}", "put it right after a linear layer")
+    return Model(_redirect(graph, list(nodes.values()), renamed), weights)
+
+
+def _gain_and_shift(norm: Node, weights: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    p = {k: weights[f"{norm.name}.{k}"].astype(np.float64) for k in ("weight", "bias", "running_mean", "running_var")}
+    gain = p["weight"] / np.sqrt(p["running_var"] + norm.attrs["eps"])
+    return gain.astype(np.float32), (p["bias"] - p["running_mean"] * gain).astype(np.float32)
+
+
+def drop_quantizers(model: Model) -> Model:
+    """The float twin of a quantized model: the same weights, no rounding anywhere."""
+    renamed = {n.name: n.inputs[0] for n in model.graph if n.op == "quantize"}
+    nodes = [n.with_attrs(weight_bits=None, activations=None) for n in model.graph if n.op != "quantize"]
+    gone = {f"{n}.{p}" for n in renamed for p in ("scale", "zero_point")}
+    gone |= {f"{n.name}.weight_scale" for n in model.graph.layers}
+    return Model(_redirect(model.graph, nodes, renamed), {k: v for k, v in model.weights.items() if k not in gone})
+
+
+def _redirect(graph: Graph, nodes: list[Node], renamed: dict[str, str]) -> Graph:
+    """Nodes that read a removed node read what stands for it now, however long the chain."""
+
+    def now(name: str) -> str:
+        while name in renamed:
+            name = renamed[name]
+        return name
+
+    moved = [Node(n.name, n.op, tuple(now(i) for i in n.inputs), n.attrs) for n in nodes]
+    return Graph(tuple(moved), now(graph.output))
