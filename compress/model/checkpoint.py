@@ -43,7 +43,9 @@ def load_checkpoint(folder: Path) -> Model:
     if not isinstance(doc, dict) or doc.get("format") != FORMAT:
         raise ModelError("model.json is no compress checkpoint", where, fix)
     if doc.get("version") != VERSION:
-        raise ModelError(f"format version {doc.get('version')!r}, this compress reads {VERSION}", where, "upgrade compress")
+        raise ModelError(
+            f"format version {doc.get('version')!r}, this compress reads {VERSION}", where, "upgrade compress"
+        )
     model = Model(Graph.from_json(doc.get("graph", {})), weights)
     if model.digest() != doc.get("digest"):
         raise ModelError("its content does not match its digest", where, fix)

@@ -28,11 +28,15 @@ class Model:
         if lost := sorted(set(want) - set(self.weights)):
             raise ModelError(f"weights are missing: {', '.join(lost[:5])}", "model", "save graph and weights together")
         if extra := sorted(set(self.weights) - set(want)):
-            raise ModelError(f"weights that no node owns: {', '.join(extra[:5])}", "model", "they belong to another net")
+            raise ModelError(
+                f"weights that no node owns: {', '.join(extra[:5])}", "model", "they belong to another net"
+            )
         for name, shape in want.items():
             if self.weights[name].shape != shape:
                 got = self.weights[name].shape
-                raise ModelError(f"{name} has shape {got}, the graph wants {shape}", "model", "use the net it was made for")
+                raise ModelError(
+                    f"{name} has shape {got}, the graph wants {shape}", "model", "use the net it was made for"
+                )
 
     def digest(self) -> str:
         """Content hash that changes with any node, name, shape, type or value."""

@@ -106,4 +106,6 @@ def build_net(name: str, args: dict[str, Any], shape: Input, classes: int) -> Gr
     try:
         return builder(shape, classes, **{**defaults, **args})
     except (TypeError, ValueError, IndexError) as error:
-        raise ModelError(f"its arguments {args} make no net: {error}", f"net {name}", "see compress/model/nets.py") from error
+        raise ModelError(
+            f"its arguments {args} make no net: {error}", f"net {name}", "see compress/model/nets.py"
+        ) from error

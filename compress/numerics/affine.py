@@ -44,7 +44,9 @@ def quantize_weight(weight: Float, scale: Float, bits: int = 8) -> NDArray[np.in
     [[0, -18]]
     """
     if scale.shape != weight.shape[:1]:
-        raise ShapeError(f"scale has shape {scale.shape}, want {weight.shape[:1]}", "quantize_weight", "one per channel")
+        raise ShapeError(
+            f"scale has shape {scale.shape}, want {weight.shape[:1]}", "quantize_weight", "one per channel"
+        )
     limit = weight_limit(bits)
     spread = scale.reshape(-1, *[1] * (weight.ndim - 1))
     return np.clip(np.rint(weight / spread), -limit, limit).astype(np.int8)

