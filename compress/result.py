@@ -177,8 +177,8 @@ class Result(_Part):
     `shipped_reason` why that one. artefacts stand in plan order, the teacher's first.
     """
 
-    format: Literal["compress.result"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["compress.result"] = "compress.result"
+    version: Literal[1] = 1
     name: str
     recipe: dict[str, Any]
     recipe_digest: str

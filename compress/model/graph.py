@@ -45,7 +45,7 @@ class Node:
         linear           in_features, out_features, bias (bool)
         batch_norm       channels, eps
         max_pool, avg_pool   kernel, stride, padding (each [h, w]); an average counts no padding
-        quantize         signed-agnostic 8-bit activation grid: bits (8); its scale and zero_point (0..255) are parameters
+        quantize         8-bit activation grid, 0..255: bits (8); its scale and zero_point are parameters
         conv2d, linear   also weight_bits (7 or 8) when weights are int8, and activations: "static" | "dynamic"
     """
 

@@ -21,8 +21,8 @@ class GraphModule(nn.Module):
     """Interprets a graph; every parameter of the graph is a parameter or buffer here, `.` written as `__`.
 
     Scales are held as logarithms, so that a learning rate moves them by a share of themselves and they stay positive.
-    Quantize nodes and integer weights are simulated: rounded in the forward pass, straight through in the backward pass,
-    scales by LSQ (Esser et al. 2020, arXiv:1902.08153; its gradient scale 1 / sqrt(n * qmax)).
+    Quantize nodes and integer weights are simulated: rounded in the forward pass, straight through in the backward
+    pass, scales by LSQ (Esser et al. 2020, arXiv:1902.08153; its gradient scale 1 / sqrt(n * qmax)).
     """
 
     def __init__(self, model: Model) -> None:
@@ -126,14 +126,14 @@ class GraphModule(nn.Module):
 def _synchronised_batch_norm(
     x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, eps: float
 ) -> Tensor:
-    """Batch norm over the examples of all processes, so that two of them learn what one would (torch's own is CUDA only)."""
+    """Batch norm over the examples of all processes: two learn what one would (torch's own is for CUDA only)."""
     from torch.distributed.nn.functional import all_reduce
 
     axes = [0, *range(2, x.dim())]
     wide = x.float()
     count = wide.numel() / wide.shape[1]
     sums = torch.cat([wide.sum(axes), (wide * wide).sum(axes), wide.new_tensor([count])])
-    total = all_reduce(sums)
+    total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
     n = total[-1].detach()
     mean, square = (total[:-1] / n).chunk(2)
     var = (square - mean * mean).clamp(min=0.0)
@@ -142,7 +142,8 @@ def _synchronised_batch_norm(
         running_var.lerp_(var.detach() * n / (n - 1).clamp(min=1), _MOMENTUM)
     shape = [1, -1, *[1] * (x.dim() - 2)]
     y = (wide - mean.view(shape)) * (var.view(shape) + eps).rsqrt() * weight.view(shape) + bias.view(shape)
-    return y.to(x.dtype)
+    out: Tensor = y.to(x.dtype)
+    return out
 
 
 def initial_model(graph: Graph, seed: int) -> Model:

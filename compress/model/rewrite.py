@@ -13,8 +13,9 @@ from compress.model.model import Model
 def fold_batch_norm(model: Model) -> Model:
     """Merge every batch norm into the convolution or linear layer before it.
 
-    A batch norm with no such layer of its own (it follows an addition, say) becomes a depthwise 1x1 convolution, so that
-    no export has to know batch norm. Exact up to float rounding: w' = w g / sqrt(v + eps), b' = (b - m) g / sqrt(v + eps) + shift.
+    A batch norm with no such layer of its own (it follows an addition, say) becomes a depthwise 1x1 convolution, so
+    that no export has to know batch norm. Exact up to float rounding: with the gain k = g / sqrt(v + eps),
+    w' = w k and b' = (b - m) k + shift.
 
     Raises:
         ModelError: a batch norm over a vector follows something that is not a linear layer.

@@ -69,7 +69,7 @@ def parameter_shapes(node: Node) -> dict[str, Shape]:
     elif node.op == "linear":
         out = {"weight": (a["out_features"], a["in_features"])}
     elif node.op == "batch_norm":
-        return {n: (a["channels"],) for n in ("weight", "bias", "running_mean", "running_var")}
+        return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (a["channels"],))
     elif node.op == "quantize":
         return {"scale": (), "zero_point": ()}
     else:

@@ -63,7 +63,7 @@ def minmax_range(histogram: Histogram) -> tuple[float, float]:
 
 
 def percentile_range(histogram: Histogram, percentile: float) -> tuple[float, float]:
-    """The range that holds the middle: (100 - percentile) percent of the values are cut off at each end that has values.
+    """The range that holds the middle: (100 - percentile) percent of the values are cut off at each end.
 
     percentile: 50 < percentile <= 100; 100 is minmax.
     """

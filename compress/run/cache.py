@@ -30,7 +30,7 @@ ENTRY = "entry.json"
 def make_key(
     kind: str, config: Any, *, version: int, inputs: Mapping[str, str], seed: int, tools: Mapping[str, str]
 ) -> str:
-    """Hash of config, step code version, input digests, seed and library versions. The order of dict keys is irrelevant.
+    """Hash of config, step code version, input digests, seed and library versions; not of the order of dict keys.
 
     >>> a = make_key("prune", {"x": 1, "y": 2}, version=1, inputs={}, seed=0, tools={})
     >>> a == make_key("prune", {"y": 2, "x": 1}, version=1, inputs={}, seed=0, tools={})

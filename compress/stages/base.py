@@ -15,7 +15,8 @@ from compress.model.model import Model
 class Progress(Protocol):
     """Told how far a long piece of work has come; `total` counts the same unit as `done`."""
 
-    def __call__(self, done: float, total: float, note: str = "") -> None: ...
+    def __call__(self, done: float, total: float, note: str = "") -> None:
+        """Now `done` of `total`; note: a few words on what is under way."""
 
 
 def silent(done: float, total: float, note: str = "") -> None:

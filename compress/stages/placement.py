@@ -1,9 +1,9 @@
 """Where quantizers stand: one placement that serves the ONNX and the TFLite export alike. Pure graph work, no torch.
 
 A layer is integer if it was chosen; an addition, pooling or ReLU is integer if everything it reads is. A tensor gets a
-quantize node if what makes it or anything that reads it is integer, so that whole chains stay integer. A layer, addition
-or pool with a ReLU of its own is quantized after the ReLU: the engines do both in one kernel, and half the grid is not
-spent on values that are cut off. Max pooling, flatten and input ReLUs move values without making new ones.
+quantize node if what makes it or anything that reads it is integer, so that whole chains stay integer. A layer,
+addition or pool with a ReLU of its own is quantized after the ReLU: the engines do both in one kernel, and half the
+grid is not spent on values that are cut off. Max pooling, flatten and input ReLUs move values without making new ones.
 """
 
 from collections.abc import Collection

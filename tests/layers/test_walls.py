@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "benchmark": {"errors", "result"},
     "report": {"errors", "result"},
     "doctor": {"errors", "benchmark", "recipe"},
-    "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate", "benchmark", "report", "result", "numerics"},
+    "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate", "benchmark", "report", "result"},
 }  # fmt: skip
 LIGHT_MODULES = [
     "compress",
