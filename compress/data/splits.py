@@ -1,0 +1,158 @@
+"""Check what a reader found and cut it into train, validation, test and calibration."""
+
+from typing import Any
+
+import numpy as np
+from edge_runtime.preprocessing import Preprocessing
+from numpy.typing import NDArray
+
+from compress.data.dataset import Dataset, Split
+from compress.data.raw import Array, Raw
+from compress.errors import DataError
+from compress.recipe.schema import DataConfig
+
+Indices = NDArray[np.int64]
+
+
+def make_dataset(raw: Raw, config: DataConfig, seed: int, *, name: str, fingerprint: str) -> Dataset:
+    """Checked, stratified and normalised splits; the same seed gives the same ones.
+
+    A source's own test split stays the test split. Everything else, mean and std too, comes from the training
+    examples alone. `limit` shortens training examples and test split before anything else is cut from them.
+    Calibration is at most as large as the training split it is drawn from.
+
+    Raises:
+        DataError: the data cannot be used as the recipe asks.
+    """
+    where = f"data {name}"
+    classes = raw.classes or tuple(str(i) for i in range(_largest_label(raw.y_train, where) + 1))
+    if len(classes) < 2:
+        raise DataError(f"{len(classes)} class", where, "a classifier needs two or more")
+    if len(set(classes)) != len(classes):
+        raise DataError("two classes have the same name", where, "give each class its own name")
+    train = _checked(raw.x_train, raw.y_train, classes, f"{where} train")
+    _want_every_class(train, classes, f"{where} train", "add examples of it, or drop it and renumber the labels")
+    generator = np.random.default_rng([seed, 1])
+    if raw.x_test is None or raw.y_test is None:
+        train, test = _split_off(train, config.test, classes, generator, f"{where} test")
+    else:
+        test = _checked(raw.x_test, raw.y_test, classes, f"{where} test")
+        if test.x.shape[1:] != train.x.shape[1:] or test.x.dtype != train.x.dtype:
+            kinds = [f"{s.x.dtype} {s.x.shape[1:]}" for s in (test, train)]
+            what = f"test examples are {kinds[0]}, training ones {kinds[1]}"
+            raise DataError(what, where, "save both splits with one shape and dtype")
+    if config.limit is not None:
+        train = _at_most(train, config.limit, classes, generator, f"{where} limit")
+        test = _at_most(test, max(config.limit // 5, len(classes)), classes, generator, f"{where} limit")
+    train, validation = _split_off(train, config.validation, classes, generator, f"{where} validation")
+    size = min(max(config.calibration, len(classes)), len(train))
+    calibration = _at_most(train, size, classes, generator, f"{where} calibration")
+    preprocessing = _preprocessing(train.x, raw.scale, where)
+    return Dataset(name, classes, preprocessing, train, validation, test, calibration, fingerprint)
+
+
+def _largest_label(y: Array, where: str) -> int:
+    if y.dtype.kind not in "ui" or not y.size:
+        raise DataError(f"y is {y.dtype} of shape {y.shape}", f"{where} train", "give one whole number per example")
+    if y.max() >= 100_000:
+        raise DataError(f"the largest label is {y.max()}", f"{where} train", "number the classes 0, 1, 2, ...")
+    return int(y.max())
+
+
+def _checked(x: Array, y: Array, classes: tuple[str, ...], where: str) -> Split:
+    if x.ndim not in (2, 3, 4):
+        fix = "give (n, height, width), (n, height, width, channels) or (n, length)"
+        raise DataError(f"x has shape {x.shape}", where, fix)
+    if x.ndim == 4 and x.shape[3] > 4 >= x.shape[1]:
+        raise DataError(f"x has shape {x.shape}, which looks channel first", where, "move channels to the last axis")
+    if x.dtype.kind not in "uif":
+        raise DataError(f"x has dtype {x.dtype}", where, "give numbers: uint8, another integer or a float")
+    if y.ndim != 1 or y.dtype.kind not in "ui":
+        raise DataError(f"y is {y.dtype} of shape {y.shape}", where, "give one whole number per example")
+    if len(x) != len(y):
+        raise DataError(f"{len(x)} examples but {len(y)} labels", where, "give one label per example")
+    if not x.size:
+        raise DataError(f"it is empty: x has shape {x.shape}", where, "give at least one example of each class")
+    if y.min() < 0 or y.max() >= len(classes):
+        bad = int(np.argmax((y < 0) | (y >= len(classes))))
+        what = f"label {y[bad]} of example {bad} is outside 0..{len(classes) - 1}"
+        raise DataError(what, where, "correct it, or name all classes")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+        count, first = np.count_nonzero(~finite), np.argmin(finite)
+        what = f"{count} of {len(x)} examples hold NaN or infinity, the first is example {first}"
+        raise DataError(what, where, "remove or repair them")
+    return Split(x, y.astype(np.int64))
+
+
+def _want_every_class(split: Split, classes: tuple[str, ...], where: str, fix: str) -> None:
+    counts = np.bincount(split.y, minlength=len(classes))
+    if not counts.all():
+        absent = [repr(c) for c, n in zip(classes, counts, strict=True) if not n]
+        raise DataError(f"no example of class {', '.join(absent[:5])}", where, fix)
+
+
+def _split_off(
+    split: Split, share: float, classes: tuple[str, ...], generator: np.random.Generator, where: str
+) -> tuple[Split, Split]:
+    """Two parts, the second holding `share` of every class; every class is in both."""
+    count = max(round(len(split) * share), 1)
+    fix = "use more data, a larger share or no limit"
+    if count < len(classes) or len(split) - count < len(classes):
+        parts = f"{len(split)} examples give {len(split) - count} and {count}"
+        raise DataError(f"{parts}; each of {len(classes)} classes must be in both", where, fix)
+    taken = stratified(split.y, count, generator)
+    mask = np.zeros(len(split), bool)
+    mask[taken] = True
+    rest, part = Split(split.x[~mask], split.y[~mask]), Split(split.x[mask], split.y[mask])
+    for piece in (rest, part):
+        _want_every_class(piece, classes, f"{where}, after splitting", "use more data; each class needs 2 or more")
+    return rest, part
+
+
+def _at_most(split: Split, count: int, classes: tuple[str, ...], generator: np.random.Generator, where: str) -> Split:
+    if count >= len(split):
+        return split
+    if count < len(classes):
+        raise DataError(f"{count} examples for {len(classes)} classes", where, f"allow at least {len(classes)}")
+    taken = stratified(split.y, count, generator)
+    return Split(split.x[taken], split.y[taken])
+
+
+def stratified(y: Indices, count: int, generator: np.random.Generator) -> Indices:
+    """Indices of `count` examples, ascending, classes in their proportions and each at least once where there is room.
+
+    Whole numbers by largest remainder. A class loses its last example only if all of them are taken.
+    """
+    labels, have = np.unique(y, return_counts=True)
+    exact = have * (count / len(y))
+    want = np.floor(exact).astype(np.int64)
+    order = np.argsort(want - exact, kind="stable")  # largest remainder first, ties to the lower label
+    want[order[: count - want.sum()]] += 1
+    for i in np.flatnonzero(want == 0):  # a rare class still gets one, at the cost of the most frequent
+        largest = int(np.argmax(want))
+        if want[largest] > 1:
+            want[i], want[largest] = 1, want[largest] - 1
+    chosen = [generator.permutation(np.flatnonzero(y == c))[:n] for c, n in zip(labels, want, strict=True)]
+    return np.sort(np.concatenate(chosen))
+
+
+def _preprocessing(x: Array, scale: float | None, where: str) -> Preprocessing:
+    """Brings training examples to mean 0 and standard deviation 1 per channel; vectors share one mean and std."""
+    scale = scale or (1 / 255 if x.dtype == np.uint8 else 1.0)
+    channels = 1 if x.ndim < 4 else x.shape[3]
+    flat = x.reshape(-1, channels)
+    mean = flat.mean(axis=0, dtype=np.float64)
+    std = np.sqrt(np.maximum((flat.astype(np.float64) ** 2).mean(axis=0) - mean**2, 0.0)) * scale
+    if not std.all():
+        raise DataError("all training values are the same" if channels == 1 else "a channel never changes", where,
+                        "give examples that differ")  # fmt: skip
+    numbers: dict[str, Any] = {"scale": scale, "mean": _short(mean * scale), "std": _short(std)}
+    if x.ndim == 2:
+        return Preprocessing("vector", length=x.shape[1], **numbers)
+    return Preprocessing("image", height=x.shape[1], width=x.shape[2], channels=channels, **numbers)
+
+
+def _short(values: NDArray[np.float64]) -> tuple[float, ...]:
+    """Six significant digits: enough, and readable in a manifest."""
+    return tuple(float(f"{v:.6g}") for v in values)
