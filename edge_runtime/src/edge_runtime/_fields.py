@@ -6,6 +6,8 @@ import difflib
 import math
 from typing import Any
 
+_ABSENT = object()  # stands for a nested object whose absence has been noted
+
 
 class Fields:
     """One JSON object under inspection.
@@ -20,7 +22,8 @@ class Fields:
     def __init__(self, doc: Any, where: str, problems: list[str], known: tuple[str, ...]) -> None:
         self.where, self.problems = where, problems
         self.doc: dict[str, Any] = doc if isinstance(doc, dict) else {}
-        if not isinstance(doc, dict):
+        self._readable = isinstance(doc, dict)  # one complaint is enough for an object that is none
+        if not self._readable and doc is not _ABSENT:
             self.note("", f"{_show(doc)} is not an object")
         for key in sorted(set(self.doc) - set(known)):
             near = difflib.get_close_matches(key, known, n=1)
@@ -28,20 +31,21 @@ class Fields:
 
     def at(self, key: str) -> str:
         """The path of a field."""
-        return f"{self.where}.{key}".strip(".") or "document"
+        return f"{self.where}.{key}".strip(".") or "the document"
 
     def note(self, key: str, problem: str) -> None:
         """Remember a problem of one field."""
         self.problems.append(f"{self.at(key)}: {problem}")
 
-    def _has(self, key: str) -> bool:
-        if key not in self.doc and isinstance(self.doc, dict):
+    def has(self, key: str) -> bool:
+        """Whether the key is there; noted as missing where it is not."""
+        if key not in self.doc and self._readable:
             self.note(key, "missing")
         return key in self.doc
 
     def text(self, key: str, *, longest: int = 200, one_of: tuple[str, ...] = ()) -> str:
         """A string of 1 to `longest` printable characters, from `one_of` where that is given."""
-        if not self._has(key):
+        if not self.has(key):
             return ""
         value = self.doc[key]
         problem = text_problem(value, longest)
@@ -54,7 +58,7 @@ class Fields:
 
     def integer(self, key: str, low: int, high: int, *, optional: bool = False) -> int | None:
         """An int in low..high (a bool is none); None only where `optional`."""
-        if not self._has(key) or (optional and self.doc[key] is None):
+        if not self.has(key) or (optional and self.doc[key] is None):
             return None
         value = self.doc[key]
         if type(value) is not int or not low <= value <= high:
@@ -64,7 +68,7 @@ class Fields:
 
     def number(self, key: str, low: float, high: float, *, optional: bool = False) -> float | None:
         """A finite number in low..high, as a float; None only where `optional`."""
-        if not self._has(key) or (optional and self.doc[key] is None):
+        if not self.has(key) or (optional and self.doc[key] is None):
             return None
         value = self.doc[key]
         if not is_number(value) or not low <= value <= high:
@@ -74,7 +78,7 @@ class Fields:
 
     def items(self, key: str, *, fewest: int = 0, most: int) -> list[Any]:
         """A list of `fewest` to `most` items."""
-        if not self._has(key):
+        if not self.has(key):
             return []
         value = self.doc[key]
         if not isinstance(value, list) or not fewest <= len(value) <= most:
@@ -84,7 +88,7 @@ class Fields:
 
     def table(self, key: str) -> Any:
         """A nested object, for another Fields to inspect."""
-        return self.doc[key] if self._has(key) else {}
+        return self.doc[key] if self.has(key) else _ABSENT
 
 
 def is_number(value: Any) -> bool:

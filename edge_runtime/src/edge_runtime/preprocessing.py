@@ -170,17 +170,18 @@ class Preprocessing:
         Raises:
             BundleError: a key is unknown or missing, or a value has the wrong type or range.
         """
-        kind = doc.get("kind") if isinstance(doc, dict) else None
         problems: list[str] = []
-        known = _KEYS.get(kind, ("kind",)) if isinstance(kind, str) else ("kind",)
-        fields = Fields(doc, "preprocessing", problems, known if known != ("kind",) else tuple(doc or ()))
-        fields.text("kind", one_of=KINDS)
-        for key in known[1:]:
-            if key not in fields.doc:
-                fields.note(key, "missing")
+        kind = doc.get("kind") if isinstance(doc, dict) else None
+        known = _KEYS.get(kind) if isinstance(kind, str) else None
+        if known is None:
+            problems.append(f"kind is {ascii(kind)[:40]}, known are {', '.join(KINDS)}")
+        else:
+            fields = Fields(doc, "", problems, known)
+            for key in known:
+                fields.has(key)
         if problems:
-            raise BundleError("; ".join(problems), "manifest.json", "write the bundle again with compress")
-        values: dict[str, Any] = fields.doc
+            raise BundleError("; ".join(problems), "preprocessing", "write the bundle again with compress")
+        values: dict[str, Any] = doc
         return Preprocessing(**values)
 
 

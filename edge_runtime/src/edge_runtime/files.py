@@ -1,0 +1,187 @@
+"""Files of a bundle: read without leaving the folder, checked before anybody uses a byte, written reproducibly."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from edge_runtime.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+LARGEST_FILE_BYTES = 2**31 - 1  # neither engine takes a larger model out of memory
+LARGEST_ARRAYS_BYTES = 1 << 28
+_COPY_AGAIN = "copy the bundle again, whole"
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a manifest promises about a file. sha256: 64 lower-case hex digits."""
+
+    sha256: str
+    size_bytes: int
+
+
+def sha256_hex(data: bytes) -> str:
+    """Checksum as the manifest writes it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def file_info(data: bytes) -> FileInfo:
+    """Checksum and size of a file's content."""
+    return FileInfo(sha256_hex(data), len(data))
+
+
+def path_problem(path: str) -> str:
+    """Why a path of a manifest is refused, or "" if it can only lie inside the bundle.
+
+    >>> path_problem("model.onnx"), path_problem("../model.onnx")
+    ('', "'../model.onnx' leaves the bundle folder")
+    """
+    if not path or len(path) > 200 or not path.isprintable():
+        return f"{ascii(path)[:80]} is no usable file name"
+    if path.startswith("/") or "\\" in path or ":" in path:
+        return f"{path!r} is not relative with forward slashes"
+    if ".." in path.split("/"):
+        return f"{path!r} leaves the bundle folder"
+    if any(part in ("", ".") or part != part.strip(" ") or part.endswith(".") for part in path.split("/")):
+        return f"{path!r} is not in its simplest form"
+    return ""
+
+
+def read_file(folder: Path, path: str, *, largest: int = LARGEST_FILE_BYTES) -> bytes:
+    """Content of a regular file inside the folder. The folder itself may be a link; nothing below it may.
+
+    Raises:
+        BundleError: the path leaves the folder; a part of it is a link; it is missing, no regular file, or too large.
+    """
+    where = str(folder / path)
+    if problem := path_problem(path):
+        raise BundleError(problem, str(folder), "use bundles from a source you trust")
+    try:
+        at = folder
+        for part in path.split("/"):
+            at = at / part
+            if at.is_symlink():
+                raise BundleError(f"{part!r} is a link", where, "a bundle holds plain files; copy the link's target")
+        # No-follow once more, for a link put there since; non-blocking, so that a pipe cannot hang us.
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with open(os.open(where, flags), "rb") as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise BundleError("not a regular file", where, _COPY_AGAIN)
+            if facts.st_size > largest:
+                fix = "a bundle this large is not for this runtime"
+                raise BundleError(f"{facts.st_size:,} bytes; at most {largest:,} are allowed", where, fix)
+            return file.read(largest + 1)[: facts.st_size]
+    except FileNotFoundError as error:
+        raise BundleError("the file is missing", where, _COPY_AGAIN) from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"cannot be read: {error}", where, "check the path and its permissions") from error
+
+
+def read_checked(folder: Path, path: str, info: FileInfo, *, verify: bool = True) -> bytes:
+    """Content of a file whose size, and checksum where `verify`, are as promised.
+
+    Raises:
+        BundleError: as read_file; or the content is not what the manifest promises.
+    """
+    where = str(folder / path)
+    data = read_file(folder, path)
+    if len(data) != info.size_bytes:
+        what = f"{len(data):,} bytes, but the manifest promises {info.size_bytes:,}"
+        raise BundleError(what, where, _COPY_AGAIN)
+    if verify and sha256_hex(data) != info.sha256:
+        raise BundleError("its checksum is not the manifest's: it was damaged or changed", where, _COPY_AGAIN)
+    return data
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a power cut, finds the old content or the new, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """An uncompressed .npz archive: sorted names, fixed dates, so that equal arrays give equal bytes."""
+    import zipfile
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            body = io.BytesIO()
+            array = np.asarray(arrays[name], order="C")
+            np.lib.format.write_array(body, array, version=(1, 0), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o644 << 16  # else it differs between systems
+            archive.writestr(entry, body.getvalue())
+    return out.getvalue()
+
+
+def write_npz(path: Path | str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write npz_bytes to a file, atomically."""
+    write_atomic(Path(path), npz_bytes(arrays))
+
+
+def read_npz(data: bytes, where: str) -> dict[str, NDArray[Any]]:
+    """Arrays of an .npz archive of plain numbers. Nothing is unpickled; sizes are checked before memory is taken.
+
+    Raises:
+        BundleError: no such archive, too large, or it holds anything but arrays of numbers.
+    """
+    import zipfile
+    import zlib
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            if sum(e.file_size for e in entries) > LARGEST_ARRAYS_BYTES:
+                raise ValueError(f"more than {LARGEST_ARRAYS_BYTES:,} bytes of arrays")
+            return {e.filename[:-4]: read_npy(archive.read(e)) for e in entries if e.filename.endswith(".npy")}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise BundleError(f"not a readable .npz archive: {error}", where, _COPY_AGAIN) from error
+
+
+def read_npy(data: bytes) -> NDArray[Any]:
+    """The array of a .npy file's content.
+
+    Raises:
+        ValueError: not such a file, not numbers, or its header promises other than it holds.
+    """
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f".npy version {version} is unknown")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran, dtype = read_header(stream)
+    except (SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:  # the header is a Python literal
+        raise ValueError(f"its header is damaged: {type(error).__name__}") from error
+    if dtype.kind not in "biuf" or any(d < 0 for d in shape):
+        raise ValueError(f"it holds dtype {dtype}, not plain numbers")
+    count = 1
+    for d in shape:
+        count *= d
+    if count * dtype.itemsize != len(data) - stream.tell():
+        raise ValueError(f"shape {shape} of {dtype} does not fit {len(data) - stream.tell():,} bytes")
+    flat = np.frombuffer(data, dtype, count, stream.tell())
+    array = flat.reshape(shape, order="F" if fortran else "C")
+    return cast("NDArray[Any]", array.astype(dtype.newbyteorder("="), order="C"))
