@@ -1,0 +1,212 @@
+"""Graph to ONNX, without torch: float32, static int8 (QDQ) and dynamic int8.
+
+Static int8 is unsigned 8-bit activations and signed 8-bit weights per output channel, the pair that is fast on x86 (see
+docs/decisions.md), as QuantizeLinear and DequantizeLinear around float operators, placed so that ONNX Runtime turns every
+chain into integer kernels. Opset 13 and IR 7: read by every engine since 2020.
+
+The bytes depend on the model alone. Tensors have names of one or two letters: on a small net the names that exporters
+usually write weigh as much as a layer. Only the nodes of layers keep their names, by which the counts find them.
+"""
+
+from itertools import count
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from compress.export.lowering import Grid, Parameters, Program, Step, Value, lower
+from compress.model.model import Model
+
+INPUT, OUTPUT = "input", "logits"
+OPSET, IR_VERSION = 13, 7
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def to_onnx(model: Model, *, name: str) -> bytes:
+    """Write a model as an ONNX file: float32 or int8, layer by layer, as the graph says.
+
+    Input `input`: float32 (N, *input_shape); output `logits`: float32 (N, classes); N is free. A layer with dynamic
+    activations finds the range of the whole batch, so its result depends on the other examples in it.
+
+    Raises:
+        ExportError: the graph does not end in a vector of logits.
+    """
+    program = lower(model)
+    writer = _Writer(program)
+    for step in program.steps:
+        writer.write(step)
+    writer.finish()
+    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", *program.input.shape])]
+    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", *program.output.shape])]
+    graph = helper.make_graph(writer.nodes, name, inputs, outputs, list(writer.initializers.values()))
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(proto, full_check=True)
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+class _Writer:
+    """Collects nodes and initializers. Every value has its stored tensor; a quantized one also a dequantized, on demand."""
+
+    def __init__(self, program: Program) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[tuple[Any, ...], onnx.TensorProto] = {}
+        self.output = program.output
+        self.tensors = {program.input.name: INPUT}
+        self.dequantized: dict[str, str] = {}
+        self.dynamic: dict[str, list[str]] = {}
+        self.names = _short_names()
+        if program.output.grid is None:
+            self.tensors[program.output.name] = OUTPUT
+
+    def finish(self) -> None:
+        """Give the logits in float, if they are not."""
+        if self.output.grid is not None:
+            self._node("DequantizeLinear", [self.tensor(self.output), *self._grid(self.output.grid)], OUTPUT)
+
+    def tensor(self, value: Value) -> str:
+        """Name of a value's stored tensor: uint8 where it has a grid, else float."""
+        if value.name not in self.tensors:
+            self.tensors[value.name] = next(self.names)
+        return self.tensors[value.name]
+
+    def real(self, value: Value) -> str:
+        """Name of the float tensor an operator reads."""
+        if value.grid is None:
+            return self.tensor(value)
+        if value.name not in self.dequantized:
+            self.dequantized[value.name] = self._node("DequantizeLinear", [self.tensor(value), *self._grid(value.grid)])
+        return self.dequantized[value.name]
+
+    def write(self, step: Step) -> None:
+        """Emit one step."""
+        x, grid = step.inputs[0], step.output.grid
+        if step.op == "dequantize":
+            self.tensors[step.output.name] = self.real(x)
+        elif step.op == "quantize" and grid is not None:
+            self._node("QuantizeLinear", [self.real(x), *self._grid(grid)], self.tensor(step.output))
+        elif step.op in ("max_pool", "flatten"):  # as they are on integers
+            attrs = _window(step) if step.op == "max_pool" else {}
+            op = "MaxPool" if step.op == "max_pool" else "Flatten"
+            self._node(op, [self.tensor(x)], self.tensor(step.output), **attrs)
+        elif step.op in ("relu", "relu6"):
+            self._activation(step.op, grid, self.tensor(x), self.tensor(step.output))
+        else:
+            self._compute(step)
+
+    def _compute(self, step: Step) -> None:
+        """An operator, its activation, and for an integer one the quantizer behind it."""
+        grid, target = step.output.grid, self.tensor(step.output)
+        pooled = step.op == "global_avg_pool"
+        if grid is None:
+            after = step.activation or pooled
+            result = self._operator(step, None if after else target)
+        else:
+            after = pooled or (step.activation and not _implied(step.activation, grid))
+            inputs = [self._operator(step, None), *self._grid(grid)]
+            result = self._node("QuantizeLinear", inputs, None if after else target)
+        if pooled:
+            self._node("Flatten", [result], target)
+        elif after:
+            self._activation(step.activation, grid, result, target)
+
+    def _operator(self, step: Step, out: str | None) -> str:
+        p = step.parameters
+        if p is not None and p.kind == "dynamic-integer":
+            return self._dynamic(step, p, out)
+        inputs = [self.real(x) for x in step.inputs]
+        if p is not None:
+            inputs += self._layer(step, p)
+        if step.op == "conv2d":
+            return self._node("Conv", inputs, out, name=step.name, **_window(step))
+        if step.op == "linear":
+            return self._node("Gemm", inputs, out, name=step.name, transB=1)
+        if step.op == "add":
+            return self._node("Add", inputs, out)
+        if step.op == "avg_pool":
+            return self._node("AveragePool", inputs, out, **_window(step))
+        return self._node("GlobalAveragePool", inputs, out)
+
+    def _layer(self, step: Step, p: Parameters) -> list[str]:
+        """Float tensors of a layer's weight and bias; stored as integers where the layer is integer."""
+        if p.kind == "float" or p.scale is None or step.inputs[0].grid is None:
+            return [self._constant(a) for a in (p.weight, p.bias) if a is not None]
+        out = [self._node("DequantizeLinear", [self._constant(p.weight), self._constant(p.scale)], axis=0)]
+        if p.bias is not None:
+            scale = self._constant(step.inputs[0].grid.scale * p.scale)
+            out.append(self._node("DequantizeLinear", [self._constant(p.bias), scale], axis=0))
+        return out
+
+    def _dynamic(self, step: Step, p: Parameters, out: str | None) -> str:
+        """y = (x_q conv w_q) * (s_x * s_w) + b, the range of x found while running."""
+        x = step.inputs[0]
+        if x.name not in self.dynamic:
+            self.dynamic[x.name] = [next(self.names) for _ in range(3)]
+            node = helper.make_node("DynamicQuantizeLinear", [self.real(x)], self.dynamic[x.name])
+            self.nodes.append(node)
+        integers, scale, zero_point = self.dynamic[x.name]
+        spread = (-1, 1, 1) if step.op == "conv2d" else (-1,)
+        assert p.scale is not None
+        if step.op == "conv2d":
+            inputs = [integers, self._constant(p.weight), zero_point]
+            sums = self._node("ConvInteger", inputs, name=step.name, **_window(step))
+        else:
+            sums = self._node("MatMulInteger", [integers, self._constant(p.weight.T), zero_point], name=step.name)
+        real = self._node("Cast", [sums], to=TensorProto.FLOAT)
+        factor = self._node("Mul", [scale, self._constant(p.scale.reshape(spread))])
+        result = self._node("Mul", [real, factor], out if p.bias is None else None)
+        return result if p.bias is None else self._node("Add", [result, self._constant(p.bias.reshape(spread))], out)
+
+    def _activation(self, kind: str, grid: Grid | None, x: str, out: str) -> None:
+        """In float, or as a clip of integers, which gives what quantizing after the activation would give."""
+        if grid is not None:
+            limits = [np.uint8(grid.zero_point)] + [np.uint8(grid.quantize(6.0))] * (kind == "relu6")
+            self._node("Clip", [x, *(self._constant(limit) for limit in limits)], out)
+        elif kind == "relu6":
+            self._node("Clip", [x, self._constant(np.float32(0)), self._constant(np.float32(6))], out)
+        else:
+            self._node("Relu", [x], out)
+
+    def _grid(self, grid: Grid) -> list[str]:
+        return [self._constant(grid.scale), self._constant(np.uint8(grid.zero_point))]
+
+    def _constant(self, array: NDArray[Any] | np.generic) -> str:
+        """Name of an initializer; equal constants are stored once."""
+        array = np.asarray(array)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self.initializers:
+            self.initializers[key] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), next(self.names))
+        name: str = self.initializers[key].name
+        return name
+
+    def _node(self, op: str, inputs: list[str], out: str | None = None, **attrs: Any) -> str:
+        out = out or next(self.names)
+        self.nodes.append(helper.make_node(op, inputs, [out], **attrs))
+        return out
+
+
+def _implied(activation: str, grid: Grid) -> bool:
+    """True if the grid itself clips as the activation would."""
+    return grid.zero_point == 0 and (activation == "relu" or grid.quantize(6.0) == 255)
+
+
+def _window(step: Step) -> dict[str, Any]:
+    """Attributes of a convolution or pooling; what equals the standard's default is left out."""
+    a = step.attrs
+    out: dict[str, Any] = {"kernel_shape": list(a["kernel"])}
+    if list(a["stride"]) != [1, 1]:
+        out["strides"] = list(a["stride"])
+    if any(a["padding"]):
+        out["pads"] = [*a["padding"], *a["padding"]]
+    if a.get("groups", 1) != 1:
+        out["group"] = a["groups"]
+    return out
+
+
+def _short_names() -> Any:
+    """a, b, ..., Z, aa, ab, ..."""
+    for length in count(1):
+        for i in range(len(_LETTERS) ** length):
+            yield "".join(_LETTERS[i // len(_LETTERS) ** k % len(_LETTERS)] for k in range(length))
