@@ -5,11 +5,11 @@ depthwise convolutions, and additions, which tie both operands. Removing channel
 producer's and follower's parameters, and column i (or the columns it became by flattening) of each consumer's weight.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from compress.errors import ModelError
-from compress.model.graph import LAYERS, Graph, Node
+from compress.model.graph import LAYERS, Graph, Node, match_layers
 from compress.model.shapes import count_macs, infer_shapes
 
 
@@ -106,6 +106,38 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
     return tuple(sorted(groups, key=lambda g: order[g.name]))
 
 
+def choose_groups(
+    graph: Graph, patterns: str | Iterable[str], where: str
+) -> tuple[tuple[ChannelGroup, ...], dict[str, str]]:
+    """The groups a prune stage may narrow, and why it leaves every other layer alone: (groups, layer -> reason).
+
+    A group is chosen if it can be pruned and the patterns choose all its producers; depthwise layers then follow.
+
+    Raises:
+        ModelError: a pattern matches no layer.
+    """
+    named = set(match_layers(graph, patterns, where))
+    layers = {n.name for n in graph.layers}
+    chosen: list[ChannelGroup] = []
+    kept: dict[str, str] = {}
+    for group in channel_groups(graph):
+        missing = [n for n in group.producers if n not in named]
+        if group.prunable and not missing:
+            chosen.append(group)
+            continue
+        followers = [t.node for t in group.followers if t.node in layers]
+        for name in (*group.producers, *followers):
+            if name not in named:
+                kept[name] = "not chosen by `layers`"
+            elif group.reason:
+                kept[name] = group.reason
+            elif name in followers:
+                kept[name] = f"depthwise: its channels are those of {missing[0]}, which `layers` does not choose"
+            else:
+                kept[name] = f"its channels are tied to {missing[0]}, which `layers` does not choose"
+    return tuple(chosen), kept
+
+
 def with_channels(graph: Graph, keep: Mapping[str, int]) -> Graph:
     """The graph with some groups narrowed: group name -> channels left. Weights are the caller's business.
 
@@ -142,7 +174,7 @@ def with_channels(graph: Graph, keep: Mapping[str, int]) -> Graph:
 
 def narrow_evenly(
     graph: Graph,
-    groups: Mapping[str, ChannelGroup],
+    groups: Iterable[ChannelGroup],
     goal: float,
     round_to: int,
     cost: Callable[[Graph], int] = count_macs,
@@ -151,10 +183,9 @@ def narrow_evenly(
 
     An estimate for plans: a prune stage removes the least important channels, which need not be spread evenly.
     """
-    limit = goal * cost(graph)
-    best = graph
+    limit, best, groups = goal * cost(graph), graph, tuple(groups)
     for share in range(99, 0, -1):
-        keep = {name: _rounded(g.channels * share / 100, round_to, g.channels) for name, g in groups.items()}
+        keep = {g.name: _rounded(g.channels * share / 100, round_to, g.channels) for g in groups}
         best = with_channels(graph, keep)
         if cost(best) <= limit:
             break

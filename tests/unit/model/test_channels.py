@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress.errors import ModelError, ShapeError
-from compress.model.channels import Tie, channel_groups, is_depthwise, narrow_evenly, with_channels
+from compress.model.channels import Tie, channel_groups, choose_groups, is_depthwise, narrow_evenly, with_channels
 from compress.model.graph import Graph, Node
 from compress.model.nets import NETS, build_net
 from compress.model.shapes import count_macs, count_parameters, infer_shapes
@@ -59,7 +59,7 @@ def test_flattening_spreads_a_channel_over_several_columns():
 @pytest.mark.parametrize(
     ("nodes", "name", "reason"),
     [
-        ([conv("a", "input", 1, 4), Node("p", "global_avg_pool", ("a",))], "a", "its channels are the classes"),
+        ([conv("a", "input", 4, 4), Node("p", "global_avg_pool", ("a",))], "a", "its channels are the classes"),
         ([conv("a", "input", 4, 4, groups=4)], "a", "its channels are those of the net's input"),
         ([conv("a", "input", 4, 8, groups=2), conv("b", "a", 8, 2)], "a", "a is a grouped convolution"),
         ([conv("a", "input", 4, 8), conv("b", "a", 8, 4, groups=2)], "a", "b is a grouped convolution"),
@@ -98,7 +98,7 @@ def test_impossible_widths_are_refused(keep, message):
 
 def test_even_narrowing_meets_its_goal_in_the_wanted_multiples():
     graph = build_net("resnet8", {}, (1, 28, 28), 10)
-    groups = {n: g for n, g in by_name(graph).items() if g.prunable}
+    groups = [g for g in channel_groups(graph) if g.prunable]
 
     small = narrow_evenly(graph, groups, 0.5, 8)
 
@@ -172,6 +172,41 @@ def test_groups_are_the_smallest_that_fit(graph):
                  for n in graph]  # fmt: skip
         with pytest.raises(ShapeError, match="it is given shape"):
             infer_shapes(graph.with_nodes(nodes))
+
+
+def test_all_chooses_every_prunable_group_and_explains_the_rest():
+    graph = build_net("ds-cnn", {}, (1, 28, 28), 10)
+
+    chosen, kept = choose_groups(graph, "all", "prune")
+
+    assert [g.name for g in chosen] == ["stem", "block1_pw", "block2_pw", "block3_pw", "block4_pw"]
+    assert kept == {"classifier": "its channels are the classes, the net's output"}
+
+
+def test_a_group_is_left_alone_unless_all_its_producers_are_chosen():
+    graph = build_net("resnet8", {}, (1, 28, 28), 10)
+
+    chosen, kept = choose_groups(graph, ("re:^block1", "block2_1_skip"), "prune")
+
+    assert [g.name for g in chosen] == ["block1_1_conv1"]
+    assert kept["stem"] == "not chosen by `layers`"
+    assert kept["block1_1_conv2"] == "its channels are tied to stem, which `layers` does not choose"
+    assert kept["block2_1_skip"] == "its channels are tied to block2_1_conv2, which `layers` does not choose"
+
+
+def test_a_depthwise_layer_cannot_be_pruned_without_its_producer():
+    graph = build_net("ds-cnn", {}, (1, 28, 28), 10)
+
+    chosen, kept = choose_groups(graph, ("block1_dw", "block1_pw"), "prune")
+
+    assert [g.name for g in chosen] == ["block1_pw"]
+    assert kept["block1_dw"] == "depthwise: its channels are those of stem, which `layers` does not choose"
+    assert "block2_dw" not in kept  # it follows block1_pw
+
+
+def test_a_pattern_without_a_layer_is_refused():
+    with pytest.raises(ModelError, match="pattern 're:blok' matches no layer"):
+        choose_groups(build_net("ds-cnn", {}, (1, 28, 28), 10), ("re:blok",), "prune")
 
 
 def test_every_named_net_has_something_to_prune():
