@@ -3,9 +3,11 @@
 `compress schema` publishes this as JSON Schema for editors. Field descriptions are the user's reference.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, SerializationInfo, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -16,7 +18,7 @@ Target = Literal["x86-vnni", "x86-avx2", "arm64", "armv7", "tflite"]
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class AugmentConfig(_Config):
@@ -67,6 +69,8 @@ class Training(_Config):
 class TrainConfig(Training):
     """Train on labels alone."""
 
+    kind: ClassVar[str] = "train"
+
     epochs: Count = 10
 
 
@@ -85,6 +89,8 @@ class DistillConfig(Training):
     Attention transfer: Zagoruyko and Komodakis 2016, arXiv:1612.03928.
     """
 
+    kind: ClassVar[str] = "distill"
+
     epochs: Count = 10
     temperature: Positive = Field(4.0, description="Softens both distributions.")
     hard_label_weight: float = Field(0.3, ge=0.0, le=1.0, description="Weight of the labels; the rest is the teacher's.")
@@ -98,6 +104,8 @@ class PruneConfig(Training):
     Magnitude: Li et al. 2016, arXiv:1608.08710. Taylor: Molchanov et al. 2019, arXiv:1906.10771.
     Schedule of single weights: Zhu and Gupta 2017, arXiv:1710.01878.
     """
+
+    kind: ClassVar[str] = "prune"
 
     what: Literal["channels", "weights"] = "channels"
     keep_macs: Fraction | None = Field(None, description="Channels: share of multiply-accumulates to keep.")
@@ -129,6 +137,8 @@ class QuantizeConfig(Training):
         ranges found at run time.
     """
 
+    kind: ClassVar[str] = "quantize"
+
     how: Literal["qat", "static", "dynamic"] = "static"
     epochs: int = Field(0, ge=0, description="qat only: epochs of fine-tuning, at least 1.")
     calibration: Literal["minmax", "percentile", "entropy"] = Field("minmax", description="How ranges are found.")
@@ -150,11 +160,47 @@ class QuantizeConfig(Training):
 
 StageConfig = TrainConfig | DistillConfig | PruneConfig | QuantizeConfig
 KINDS: dict[str, type[TrainConfig] | type[DistillConfig] | type[PruneConfig] | type[QuantizeConfig]] = {
-    "train": TrainConfig,
-    "distill": DistillConfig,
-    "prune": PruneConfig,
-    "quantize": QuantizeConfig,
+    c.kind: c for c in (TrainConfig, DistillConfig, PruneConfig, QuantizeConfig)
 }
+
+
+class _SingleKey:
+    """Reads and writes a stage as the recipe spells it, {kind: {options}}; in Python it is the config itself."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices: dict[Any, CoreSchema] = {}
+        for kind, config in KINDS.items():
+            field = core_schema.typed_dict_field(handler.generate_schema(config), required=True)
+            choices[kind] = core_schema.typed_dict_schema({kind: field}, extra_behavior="forbid")
+        tagged = core_schema.tagged_union_schema(choices, discriminator=_kind_of)
+        wrapped = core_schema.no_info_before_validator_function(_wrap, tagged)
+        write = core_schema.plain_serializer_function_ser_schema(_write, info_arg=True)
+        return core_schema.no_info_after_validator_function(_unwrap, wrapped, serialization=write)
+
+
+def _wrap(value: Any) -> Any:
+    """A config made in Python stands for its mapping; `- distill:` without options means all defaults."""
+    if isinstance(value, tuple(KINDS.values())):
+        return {value.kind: value}
+    if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in KINDS:
+        return {k: {} if v is None else v for k, v in value.items()}
+    raise PydanticCustomError("stage", "want one of {kinds} with its options", {"kinds": ", ".join(KINDS)})
+
+
+def _kind_of(value: Any) -> str:
+    return str(next(iter(value)))
+
+
+def _unwrap(value: Mapping[str, Any]) -> Any:
+    return next(iter(value.values()))
+
+
+def _write(config: Any, info: SerializationInfo) -> dict[str, Any]:
+    return {config.kind: config.model_dump(mode=info.mode, exclude_unset=info.exclude_unset)}
+
+
+Stage = Annotated[StageConfig, _SingleKey]
 
 
 class NetConfig(_Config):
@@ -210,7 +256,7 @@ class Recipe(_Config):
     data: DataConfig
     teacher: TeacherConfig
     student: StudentConfig | None = None
-    stages: tuple[dict[str, Any], ...] = Field((), description="One mapping a stage: {distill: {...}}.")
+    stages: tuple[Stage, ...] = Field((), description="In order, one mapping a stage: {distill: {...}}.")
     export: tuple[ExportFormat, ...] = Field(("onnx", "tflite"), min_length=1)
     measure: MeasureConfig = Field(default_factory=MeasureConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
