@@ -1,0 +1,86 @@
+"""ONNX Runtime behind the small interface that Model uses. All options are the session's own, none the process's."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.errors import EngineError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_runtime.manifest import ModelFile, TensorInfo
+
+_DTYPES = {"tensor(float)": "float32", "tensor(int8)": "int8", "tensor(uint8)": "uint8"}
+_BLOCK = 64  # examples a run: larger batches are no faster on a CPU and make the engine's memory grow
+_ERRORS_ONLY = 3
+
+
+class OnnxEngine:
+    """One session. Safe to share between threads: a session has no state between runs."""
+
+    def __init__(self, data: bytes, model: ModelFile, threads: int, where: str) -> None:
+        """Load a model from memory.
+
+        Raises:
+            ImportError: onnxruntime is not installed.
+            EngineError: it refuses the model, or the model is not what the manifest says.
+        """
+        import onnxruntime
+
+        self.name = f"onnxruntime {onnxruntime.__version__}"
+        self.pid = os.getpid()
+        self._where = where
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no public base class
+            fix = "the model may need a newer onnxruntime: pip install --upgrade onnxruntime"
+            raise EngineError(f"{self.name} refuses the model: {_first_line(error)}", where, fix) from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            what = f"the model has {len(inputs)} inputs and {len(outputs)} outputs, want one of each"
+            raise EngineError(what, where, "export it again")
+        for found, promised in ((inputs[0], model.input), (outputs[0], model.output)):
+            self._hold_to(promised, found)
+        self._input, self._outputs = model.input.name, [model.output.name]
+        batch = inputs[0].shape[0]
+        self._block = batch if isinstance(batch, int) else _BLOCK
+        self._fixed = isinstance(batch, int)
+
+    def _hold_to(self, promised: TensorInfo, found: Any) -> None:
+        """The file's own word on a tensor against the manifest's; an axis without a fixed size fits any."""
+        shape = tuple(d if isinstance(d, int) else want for d, want in zip(found.shape[1:], promised.shape))
+        facts = (found.name, shape, _DTYPES.get(found.type, found.type))
+        if len(found.shape) != len(promised.shape) + 1 or facts != (promised.name, promised.shape, promised.dtype):
+            what = f"the model says {found.name!r} {found.type} {found.shape}, the manifest {promised.name!r} "
+            what += f"{promised.dtype} {['batch', *promised.shape]}"
+            raise EngineError(what, self._where, "write the bundle again with compress")
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Raw outputs (n, classes) of engine-ready inputs (n, ...)."""
+        n = len(batch)
+        if n == self._block or (n < self._block and not self._fixed):
+            return self._call(batch)
+        short = -n % self._block if self._fixed else 0
+        if short:  # a file with a fixed batch size gets its last block filled up
+            batch = np.concatenate([batch, np.repeat(batch[-1:], short, axis=0)])
+        return np.concatenate([self._call(batch[i : i + self._block]) for i in range(0, n, self._block)])[:n]
+
+    def _call(self, batch: NDArray[Any]) -> NDArray[Any]:
+        try:
+            out: NDArray[Any] = self._session.run(self._outputs, {self._input: batch})[0]
+        except Exception as error:
+            fix = "run `edge-runtime check` on this device"
+            raise EngineError(f"{self.name} failed: {_first_line(error)}", self._where, fix) from error
+        return out
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
