@@ -133,7 +133,10 @@ class _Writer:
         """Float tensors of a layer's weight and bias; stored as integers where the layer is integer."""
         if p.kind == "float" or p.scale is None or step.inputs[0].grid is None:
             return [self._constant(a) for a in (p.weight, p.bias) if a is not None]
-        out = [self._node("DequantizeLinear", [self._constant(p.weight), self._constant(p.scale)], axis=0)]
+        weight = [self._constant(p.weight), self._constant(p.scale)]
+        if step.op == "linear":  # ONNX Runtime leaves a Gemm in float whose weight does not spell out its zero points
+            weight.append(self._constant(np.zeros(len(p.weight), np.int8)))
+        out = [self._node("DequantizeLinear", weight, axis=0)]
         if p.bias is not None:
             scale = self._constant(step.inputs[0].grid.scale * p.scale)
             out.append(self._node("DequantizeLinear", [self._constant(p.bias), scale], axis=0))

@@ -1,0 +1,242 @@
+"""Graph to TFLite, without TensorFlow: float32, float16 weights, full-integer int8 and dynamic int8.
+
+The same grids as in the ONNX file, shifted by 128 to signed activations. Tensors are channel last. Weights are named
+`<layer>`, by which the counts find them; other tensors have no names.
+"""
+
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from compress.errors import ExportError
+from compress.export.flatbuffer import Operator, Quantization, Tensor, TfliteFile
+from compress.export.lowering import Grid, Parameters, Step, Value, lower
+from compress.model.model import Model
+
+INPUT, OUTPUT = "input", "logits"
+_OP = schema.BuiltinOperator
+_ACTIVATION = {
+    "": schema.ActivationFunctionType.NONE,
+    "relu": schema.ActivationFunctionType.RELU,
+    "relu6": schema.ActivationFunctionType.RELU6,
+}
+_SHIFT = 128  # from the unsigned grid of the graph to TFLite's signed one
+
+
+def to_tflite(model: Model, *, name: str, float16: bool = False) -> bytes:
+    """Write a model as a TFLite file: float or int8, layer by layer, as the graph says.
+
+    Input `input`: (1, h, w, c) or (1, n); output `logits`: (1, classes). Each is int8 where the graph's own input or
+    output is quantized, else float32. The batch may be resized. float16: float weights are stored in half precision.
+
+    Raises:
+        ExportError: the graph holds what TFLite cannot express, or a weight does not fit float16.
+    """
+    program = lower(model)
+    writer = _Writer(float16)
+    writer.start(program.input, program.input_grid)
+    for step in program.steps:
+        writer.write(step)
+    writer.finish(program.output)
+    return writer.file.pack(name)
+
+
+class _Writer:
+    def __init__(self, float16: bool) -> None:
+        self.file = TfliteFile()
+        self.float16 = float16
+        self.tensors: dict[str, int] = {}
+        self.input_grid: Grid | None = None
+
+    def start(self, value: Value, grid: Grid | None) -> None:
+        """The graph's input, on the grid of the quantizers that read it."""
+        self.input_grid = grid
+        entry = Value(value.name, value.shape, grid)
+        self.file.inputs = [self._new(entry, INPUT)]
+        self.tensors[value.name] = self.file.inputs[0]
+
+    def finish(self, value: Value) -> None:
+        """The graph's output.
+
+        Raises:
+            ExportError: its order depends on the layout.
+        """
+        if value.image is not None:
+            fix = "put a linear layer behind the flatten, or export to ONNX"
+            raise ExportError("the output is a flattened image, whose order differs in TFLite", "the output", fix)
+        index = self.tensors[value.name]
+        old = self.file.tensors[index]
+        self.file.tensors[index] = Tensor(old.shape, old.dtype, OUTPUT, None, old.quantization)
+        self.file.outputs = [index]
+
+    def write(self, step: Step) -> None:
+        """Emit one step."""
+        x, grid = step.inputs[0], step.output.grid
+        if step.op in ("conv2d", "linear"):
+            assert step.parameters is not None
+            (self._convolution if step.op == "conv2d" else self._linear)(step, step.parameters)
+        elif step.op == "add":
+            self._add(step)
+        elif step.op in ("max_pool", "avg_pool"):
+            self._pool(step)
+        elif step.op == "global_avg_pool":
+            options = schema.ReducerOptionsT()
+            axes = self._constant(np.array([1, 2], np.int32))
+            self._operator(_OP.MEAN, 2 if grid else 1, (self.tensors[x.name], axes), step.output, options)
+        elif step.op == "flatten":
+            shape = self._constant(np.array([-1, *step.output.shape], np.int32))
+            self._operator(_OP.RESHAPE, 1, (self.tensors[x.name], shape), step.output)
+        elif step.op in ("relu", "relu6"):
+            code = _OP.RELU if step.op == "relu" else _OP.RELU6
+            self._operator(code, 2 if grid else 1, (self.tensors[x.name],), step.output)
+        elif step.op == "dequantize":
+            self._operator(_OP.DEQUANTIZE, 2, (self.tensors[x.name],), step.output)
+        elif grid == self.input_grid and self.tensors[x.name] == self.file.inputs[0]:
+            self.tensors[step.output.name] = self.file.inputs[0]  # the caller quantizes
+        else:
+            self._operator(_OP.QUANTIZE, 1, (self.tensors[x.name],), step.output)
+
+    def _convolution(self, step: Step, p: Parameters) -> None:
+        a = step.attrs
+        groups = a["groups"]
+        depthwise = groups == a["in_channels"] and groups > 1
+        options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
+        options.strideH, options.strideW = a["stride"]
+        options.dilationHFactor = options.dilationWFactor = 1
+        options.fusedActivationFunction = _ACTIVATION[step.activation]
+        x, options.padding = self._padded(step)
+        if depthwise:
+            options.depthMultiplier = a["out_channels"] // groups
+            code, weight, axis = _OP.DEPTHWISE_CONV_2D, p.weight.transpose(1, 2, 3, 0), 3
+            version = {"float": 1, "integer": 3, "dynamic-integer": 6}[p.kind]
+        else:
+            code, weight, axis = _OP.CONV_2D, p.weight.transpose(0, 2, 3, 1), 0
+            version = {"float": 1, "integer": 3, "dynamic-integer": 5}[p.kind]
+            version = 6 if groups > 1 else version
+        self._operator(code, version, (x, *self._layer(step, p, weight, axis)), step.output, options)
+
+    def _linear(self, step: Step, p: Parameters) -> None:
+        x, weight = step.inputs[0], p.weight
+        if x.image is not None:  # columns in the order of a channel-last image
+            weight = weight.reshape(-1, *x.image).transpose(0, 2, 3, 1).reshape(len(weight), -1)
+        options = schema.FullyConnectedOptionsT()
+        options.fusedActivationFunction = _ACTIVATION[step.activation]
+        version = {"float": 1, "integer": 12, "dynamic-integer": 12}[p.kind]
+        inputs = (self.tensors[x.name], *self._layer(step, p, weight, 0))
+        self._operator(_OP.FULLY_CONNECTED, version, inputs, step.output, options)
+
+    def _layer(self, step: Step, p: Parameters, weight: NDArray[Any], axis: int) -> tuple[int, int]:
+        """Tensors of the weight and the bias; a bias of zeros where there is none, which XNNPACK asks for."""
+        grid = step.inputs[0].grid
+        bias = np.zeros(len(p.weight), np.int32 if p.kind == "integer" else np.float32) if p.bias is None else p.bias
+        if p.scale is None:
+            return self._float(weight, step.name), self._float(bias)
+        zeros = np.zeros(len(p.scale), np.int64)
+        first = self._constant(weight, step.name, Quantization(p.scale, zeros, axis))
+        unit = None if grid is None else Quantization(grid.scale * p.scale, zeros)
+        return first, self._constant(bias, quantization=unit)
+
+    def _float(self, array: NDArray[Any], name: str = "") -> int:
+        """A float constant, if asked for stored in half precision."""
+        if not self.float16:
+            return self._constant(array, name)
+        half = array.astype(np.float16)
+        if not np.isfinite(half).all():
+            fix = "export float32, or train with weight decay"
+            raise ExportError("a weight is larger than float16 can hold (65504)", f"layer {name!r}", fix)
+        stored = self._constant(half, name)
+        real = self.file.add(Tensor(array.shape, "float32"))
+        self.file.operators.append(Operator(_OP.DEQUANTIZE, 3, (stored,), (real,)))
+        return real
+
+    def _add(self, step: Step) -> None:
+        a, b = step.inputs
+        if a.image != b.image:
+            fix = "add before the flatten, or export to ONNX"
+            raise ExportError("it adds a flattened image to a vector of another order", f"add {step.name!r}", fix)
+        options = schema.AddOptionsT()
+        options.potScaleInt16 = True  # the schema's default: left out of the file
+        options.fusedActivationFunction = _ACTIVATION[step.activation]
+        inputs = (self.tensors[a.name], self.tensors[b.name])
+        self._operator(_OP.ADD, 2 if step.output.grid else 1, inputs, step.output, options)
+
+    def _pool(self, step: Step) -> None:
+        """TFLite's pooling keeps the grid; an average that is to change it is requantized behind."""
+        a, source = step.attrs, step.inputs[0]
+        options = schema.Pool2DOptionsT()
+        options.filterHeight, options.filterWidth = a["kernel"]
+        options.strideH, options.strideW = a["stride"]
+        x, options.padding = self._padded(step)
+        code = _OP.MAX_POOL_2D if step.op == "max_pool" else _OP.AVERAGE_POOL_2D
+        version = 2 if source.grid else 1
+        if step.output.grid == source.grid:
+            self._operator(code, version, (x,), step.output, options)
+        else:
+            pooled = self._new(Value("", step.output.shape, source.grid))
+            self.file.operators.append(Operator(code, version, (x,), (pooled,), options))
+            self._operator(_OP.QUANTIZE, 1, (pooled,), step.output)
+
+    def _padded(self, step: Step) -> tuple[int, int]:
+        """The tensor a window slides over, and TFLite's padding of it.
+
+        Torch pads both sides alike; TFLite's SAME pads as little as it can, and more at the end. Where they differ the
+        input is padded explicitly, by just the rows and columns that a window reaches.
+        """
+        x, a = step.inputs[0], step.attrs
+        before, after, same = [], [], True
+        for d in (0, 1):
+            size, k, stride, pad = x.shape[1 + d], a["kernel"][d], a["stride"][d], a["padding"][d]
+            reach = max(0, (step.output.shape[1 + d] - 1) * stride + k - size - pad)
+            total = max(0, (-(-size // stride) - 1) * stride + k - size)
+            same &= -(-size // stride) == step.output.shape[1 + d] and (total // 2, total - total // 2) == (pad, reach)
+            before.append(pad)
+            after.append(reach)
+        if not any(before + after):
+            return self.tensors[x.name], schema.Padding.VALID
+        if same:
+            return self.tensors[x.name], schema.Padding.SAME
+        if step.op == "avg_pool":
+            fix = "use padding 0 or stride 1, or export to ONNX"
+            raise ExportError("TFLite cannot average without this padding", f"avg_pool {step.name!r}", fix)
+        amounts = np.array([[0, 0], *zip(before, after, strict=True), [0, 0]], np.int32)
+        shape = (x.shape[0], *(n + b + e for n, b, e in zip(x.shape[1:], before, after, strict=True)))
+        padded = self._new(Value("", shape, x.grid))
+        inputs = (self.tensors[x.name], self._constant(amounts))
+        if step.op == "max_pool" and not x.non_negative:
+            lowest = np.array([-_SHIFT], np.int8) if x.grid else np.array([np.finfo(np.float32).min], np.float32)
+            inputs = (*inputs, self._constant(lowest, quantization=_signed(x.grid)))
+        kind = _OP.PADV2 if len(inputs) == 3 else _OP.PAD
+        options = schema.PadV2OptionsT() if len(inputs) == 3 else schema.PadOptionsT()
+        self.file.operators.append(Operator(kind, 2 if x.grid else 1, inputs, (padded,), options))
+        return padded, schema.Padding.VALID
+
+    def _operator(self, code: int, version: int, inputs: tuple[int, ...], output: Value, options: Any = None) -> None:
+        self.tensors[output.name] = self._new(output)
+        self.file.operators.append(Operator(code, version, inputs, (self.tensors[output.name],), options))
+
+    def _new(self, value: Value, name: str = "") -> int:
+        """A tensor that an operator writes; channels last."""
+        c, *size = value.shape
+        dtype = "float32" if value.grid is None else "int8"
+        return self.file.add(Tensor((1, *size, c), dtype, name, None, _signed(value.grid)))
+
+    def _constant(self, array: NDArray[Any], name: str = "", quantization: Quantization | None = None) -> int:
+        """A constant; equal ones without a name are stored once."""
+        array = np.ascontiguousarray(array)
+        if not name:
+            for i, t in enumerate(self.file.tensors):
+                if t.data is not None and quantization is None is t.quantization and _equal(t.data, array):
+                    return i
+        return self.file.add(Tensor(array.shape, array.dtype.name, name, array, quantization))
+
+
+def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and bool((a == b).all())
+
+
+def _signed(grid: Grid | None) -> Quantization | None:
+    if grid is None:
+        return None
+    return Quantization(np.array([grid.scale], np.float32), np.array([grid.zero_point - _SHIFT], np.int64))
