@@ -1,0 +1,38 @@
+"""Write the reports beside the result they were computed from."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from compress.errors import UsageError
+from compress.report import markdown, page
+from compress.result import Result
+
+
+def write_reports(result: Result, folder: Path) -> tuple[Path, ...]:
+    """Write report.html and report.md into an existing folder, each whole or not at all; their paths.
+
+    Both are drawn before either is written, so a result that cannot be drawn leaves the old reports alone.
+
+    Raises:
+        UsageError: the result cannot be drawn, or the folder cannot be written.
+    """
+    drawn = {"report.html": page.render(result), "report.md": markdown.render(result)}
+    try:
+        return tuple(_write(folder / name, text) for name, text in drawn.items())
+    except OSError as error:
+        what = f"the report cannot be written: {error.strerror or error}"
+        raise UsageError(what, str(folder), "give a folder that exists and can be written") from error
+
+
+def _write(path: Path, text: str) -> Path:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(name, 0o644)  # mkstemp's 0600 would keep a web server or a colleague from reading it
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,123 @@
+"""The terminal report. Fits 80 columns, says more on wider terminals, and survives pipes, NO_COLOR and plain ASCII."""
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from compress.report import words
+from compress.report.facts import Facts, Row, facts, margin
+from compress.result import Result
+
+_STYLE = {"good": "green", "care": "yellow", "bad": "bold red"}
+_WIDE, _WIDEST = 96, 126  # columns from which intervals stand beside their numbers, and from which changes fit in
+
+
+def render(result: Result) -> "Report":
+    """Something that `rich` can print.
+
+    Raises:
+        UsageError: the result holds no artefact, or names a shipped one that it does not hold.
+    """
+    return Report(facts(result))
+
+
+class Report:
+    """Lays itself out for the console it is printed on."""
+
+    def __init__(self, found: Facts) -> None:
+        self._facts = found
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield _Layout(self._facts, options.max_width, options.ascii_only).everything()
+
+
+class _Layout:
+    """One drawing: knows the width and whether only ASCII can be shown."""
+
+    def __init__(self, found: Facts, width: int, ascii_only: bool) -> None:
+        self.facts, self.width, self.ascii = found, width, ascii_only
+
+    def text(self, text: str, style: str = "") -> Text:
+        """Never parsed as rich markup: names may contain brackets."""
+        plain = words.one_line(text) if "\n" not in text else "\n".join(map(words.one_line, text.split("\n")))
+        plain = plain.replace("\u202f", " ")
+        return Text(words.ascii_only(plain) if self.ascii else plain, style=style)
+
+    def everything(self) -> Group:
+        f, v = self.facts, self.facts.verdict
+        parts: list[Text | Table | Padding] = [
+            self.text(v.headline, "bold"),
+            Text(),
+            self.files(),
+            Text(),
+            self._lines(
+                ("Budget", v.budget_grade, v.budget if not any(not b.ok for b in f.result.budget) else "Missed."),
+                *((f"  {words.promise(b.name)}", "good" if b.ok else "bad", self._promise(b.value, b.limit, b.unit, margin(b))) for b in f.result.budget),
+                *(("Ledger", "bad", f"{h.name}: {h.source} → {h.target}: {h.reason}") for h in f.breaches),
+                *(("Flag", "care", flag) for flag in f.result.flags),
+                ("Trust", v.trust_grade, v.trust),
+                ("Ships", "", f"{v.ships}: {f.result.shipped_reason}."),
+            ),
+        ]  # fmt: skip
+        return Group(*parts)
+
+    def _promise(self, value: float, limit: float, unit: str, outcome: str) -> str:
+        return f"{words.quantity(value, unit)} of at most {words.quantity(limit, unit)}, {outcome}"
+
+    def _lines(self, *lines: tuple[str, str, str]) -> Table:
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for term, grade, text in lines:
+            indent = "  " if term.startswith("  ") else ""
+            grid.add_row(Text(indent) + self.text(term, _STYLE.get(grade, "bold")), self.text(text))
+        return grid
+
+    def files(self) -> Table:
+        wide, widest = self.width >= _WIDE, self.width >= _WIDEST
+        device = f" ({words.one_line(self.facts.device)})" if widest and self.facts.device else ""
+        table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="dim", show_edge=False)
+        table.add_column(self.text("File"), overflow="fold", ratio=None, min_width=14)
+        for head in ("Accuracy", "Points", "Size", "Smaller", f"p50 ms{device}", "Faster", "Int/float"):
+            table.add_column(self.text(head), justify="right", no_wrap=True)
+        if widest:
+            table.add_column(self.text("What changed"), overflow="fold")
+        for r in self.facts.rows:
+            table.add_row(*self._row(r, wide, widest), style="bold" if r.is_shipped else "")
+        return table
+
+    def _row(self, r: Row, wide: bool, widest: bool) -> list[Text]:
+        acc, paired, found = r.accuracy, r.artefact.paired, r.latency
+
+        def both(value: str, more: str, style: str = "") -> Text:
+            """A number and its interval: beside it where there is room, else below."""
+            if not more:
+                return self.text(value, style)
+            out = self.text(value, style)
+            out.append(" " if wide else "\n")
+            out.append_text(self.text(more, "not bold dim"))
+            return out
+
+        name = self.text(r.role)
+        if r.is_shipped:
+            name.append_text(self.text(" (ships)"))
+        identity = self.text(f"{r.id}" if widest else f"{r.id}\n{r.changed}", "not bold dim")
+        drop = paired.difference_points if paired else None
+        clear = paired is not None and paired.ci95_points[1] < 0
+        low_high = f"{100 * acc.ci95[0]:.1f}–{100 * acc.ci95[1]:.1f}" if acc else ""
+        ratio_ci = ""
+        if found and found.ratio_ci95 and not r.is_teacher:
+            ratio_ci = f"{words.significant(found.ratio_ci95[0])}–{words.significant(found.ratio_ci95[1])}"
+        cells = [
+            Text("\n").join([name, identity]),
+            both(words.percent(acc.top1), low_high) if acc else self.text("–"),
+            self.text("–") if drop is None or paired is None
+            else both(words.points(drop), f"{words.points(paired.ci95_points[0], 1)}…{words.points(paired.ci95_points[1], 1)}", "red" if clear else ""),
+            self.text(words.size(r.artefact.size_bytes)),
+            self.text(words.times(r.size_ratio), "" if r.size_ratio >= 1 else "red"),
+            self.text(words.significant(found.p50_ms) if found else "–"),
+            both(words.times(r.speed), ratio_ci, "" if r.speed >= 1 else "red") if r.speed else self.text("–"),
+            self.text(f"{r.integer}/{r.float}"),
+        ]  # fmt: skip
+        return [*cells, self.text(r.changed, "not bold dim")] if widest else cells

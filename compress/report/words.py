@@ -1,0 +1,162 @@
+"""How the reports write numbers and names. One spelling in the terminal, in Markdown and on the page.
+
+Typographic signs are used throughout (true minus, multiplication sign); `ascii_only` undoes them for poor terminals.
+"""
+
+import math
+import unicodedata
+
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+_ASCII = str.maketrans(
+    {
+        "×": "x",
+        "−": "-",
+        "–": "-",
+        "—": "-",
+        "→": "->",
+        "…": "...",
+        "±": "+/-",
+        "≤": "<=",
+        "≥": ">=",
+        "·": "-",
+        "µ": "u",
+        "\u00a0": " ",
+        "\u202f": " ",
+        "✓": "ok",
+        "✗": "X",
+        "├": "|",
+        "└": "`",
+        "─": "-",
+    }
+)
+
+
+def clean(text: str) -> str:
+    """A name from outside, safe to show: control, direction-changing and unencodable characters become U+FFFD."""
+    return "".join("\ufffd" if _unsafe(c) else c for c in text)
+
+
+def _unsafe(c: str) -> bool:
+    return c in _BIDI or (c not in "\n\t" and unicodedata.category(c) in ("Cc", "Cs"))
+
+
+def one_line(text: str) -> str:
+    """`clean`, with every run of white space made one blank."""
+    return " ".join(clean(text).split())
+
+
+def ascii_only(text: str) -> str:
+    """The same text in plain ASCII: signs by their usual spelling, anything else as `?`."""
+    return text.translate(_ASCII).encode("ascii", "replace").decode()
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters, the middle left out: both ends of a name tell names apart."""
+    if len(text) <= limit:
+        return text
+    tail = (limit - 1) // 2
+    return f"{text[: limit - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """0.03812 -> 0.0381, 14.13 -> 14.1, 1234.5 -> 1,234; no exponent between 1e-6 and 1e12."""
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if not 1e-6 <= size < 1e12:
+        return f"{value:.{digits - 1}e}".replace("-", "−")
+    decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+    return f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def percent(share: float, decimals: int = 2) -> str:
+    """A share of 1 as per cent."""
+    return f"{100 * share:.{decimals}f}\u202f%"
+
+
+def points(value: float, decimals: int = 2) -> str:
+    """Percentage points with their sign, zero without."""
+    text = f"{value:+.{decimals}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def interval(low: float, high: float) -> str:
+    """An interval of percentage points."""
+    return f"{points(low)} to {points(high)}"
+
+
+def size(count: int | float) -> str:
+    """Bytes in decimal units: 1 kB is 1,000 bytes, as in a recipe's budget."""
+    for limit, divisor, unit in ((1e3, 1, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB"), (math.inf, 1e9, "GB")):
+        if round(abs(count)) < limit:
+            number = f"{count:.0f}" if divisor == 1 else significant(count / divisor)
+            return f"{number}\u202f{unit}"
+    raise AssertionError("inf ends the list")
+
+
+def number(count: int | float) -> str:
+    """A count: exact below 10,000, then with k, M or G."""
+    for limit, divisor, unit in ((1e4, 1, ""), (1e6, 1e3, "\u202fk"), (1e9, 1e6, "\u202fM"), (math.inf, 1e9, "\u202fG")):
+        if abs(count) < limit:
+            return f"{count:,.0f}" if divisor == 1 else f"{significant(count / divisor)}{unit}"
+    raise AssertionError("inf ends the list")
+
+
+def milliseconds(value: float) -> str:
+    """A latency, always in ms, three significant digits."""
+    return f"{significant(value)}\u202fms"
+
+
+def times(ratio: float) -> str:
+    """A factor: 31.2×."""
+    return f"{significant(ratio)}×"
+
+
+def change(before: float, after: float) -> str:
+    """A relative change in whole per cent; one decimal where it is below 10 %."""
+    if before == 0:
+        return "0\u202f%" if after == 0 else "from zero"
+    share = 100 * (after / before - 1)
+    text = f"{share:+.0f}" if abs(share) >= 10 else f"{share:+.1f}"
+    return f"{(text[1:] if float(text) == 0 else text).replace('-', '−')}\u202f%"
+
+
+def duration(seconds: float) -> str:
+    """4.2 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 60:
+        return f"{significant(seconds, 2)}\u202fs"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}\u202fmin {whole % 60}\u202fs"
+    return f"{whole // 3600}\u202fh {whole % 3600 // 60}\u202fmin"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A budget's value in its unit."""
+    match unit:
+        case "bytes" | "B":
+            return size(value)
+        case "points":
+            return f"{significant(value)}\u202fpoints"
+        case "ms":
+            return milliseconds(value)
+        case "":
+            return significant(value)
+        case _:
+            return f"{significant(value)}\u202f{one_line(unit)}"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 hop`, `3 hops`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def promise(name: str) -> str:
+    """A budget row's name as a reader says it; names that compress does not set are shown as they are."""
+    known = {"accuracy_drop_points": "Accuracy drop", "accuracy_drop": "Accuracy drop", "size_bytes": "File size"}
+    base, _, device = name.partition(".")
+    if base == "latency_ms":
+        return f"Latency on {one_line(device)}" if device else "Latency"
+    return known.get(name, one_line(name))
