@@ -22,7 +22,10 @@ class _Part(BaseModel):
 
 
 class Accuracy(_Part):
-    """Top-1 of one exported file on one split. ci95: Wilson score interval. Per-class lists follow `classes`."""
+    """Top-1 of one exported file on one split. ci95: Wilson score interval. Per-class lists follow `classes`.
+
+    confusion: rows are truth, columns predictions; empty beyond 1,000 classes.
+    """
 
     split: Literal["validation", "test"]
     count: int
@@ -54,8 +57,13 @@ class Paired(_Part):
 class Latency(_Part):
     """Single-example latency on one device. processes_ms: per fresh process, its block medians in ms, raw and in order.
 
-    ratio: teacher's latency / this one's (2.0 = twice as fast), median of paired interleaved blocks; ratio_ci95 by
-    bootstrap over processes and blocks. warnings: why not to trust the number.
+    reference_ms: the teacher's blocks timed beside these, of the same shape; empty for the teacher itself.
+    p50_ms: median of all blocks; p90_ms: of single runs, median over processes.
+    ratio: teacher's latency / this one's (2.0 = twice as fast), from the paired blocks by
+    compress.benchmark.ratio.paired_ratio; ratio_ci95 by bootstrap over processes and blocks.
+    load_ms: edge_runtime.load in a fresh process, the engine's import included; first_ms: first preprocessing and run.
+    peak_memory_bytes: of a process with this bundle alone: Python, numpy, engine and model together.
+    warnings: why not to trust the number.
     """
 
     device: str
@@ -64,6 +72,7 @@ class Latency(_Part):
     batch: int
     label: Label
     processes_ms: tuple[tuple[float, ...], ...]
+    reference_ms: tuple[tuple[float, ...], ...] = ()
     p50_ms: float
     p90_ms: float
     ratio: float | None = None

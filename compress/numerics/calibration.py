@@ -78,9 +78,11 @@ def percentile_range(histogram: Histogram, percentile: float) -> tuple[float, fl
 def entropy_range(histogram: Histogram) -> tuple[float, float]:
     """The symmetric clip of the larger side that loses least information, as in TensorRT (Migacz 2017, "8-bit Inference
     with TensorRT"): minimises KL(P || Q) between the histogram of magnitudes clipped at a threshold and its 128-level
-    version. One-sided tensors (after ReLU) stay one-sided."""
+    version. The bin at zero is levelled to its neighbour: zero is exact on every grid, and a ReLU's many zeros would
+    make every tail look light. One-sided tensors stay one-sided."""
     half = BINS // 2
     magnitude = histogram.counts[half:] + histogram.counts[:half][::-1]
+    magnitude[0] = magnitude[1]
     best, threshold = np.inf, half
     for size in range(_LEVELS, half + 1, 8):
         p = magnitude[:size].copy()

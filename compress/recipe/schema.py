@@ -93,7 +93,9 @@ class DistillConfig(Training):
 
     epochs: Count = 10
     temperature: Positive = Field(4.0, description="Softens both distributions.")
-    hard_label_weight: float = Field(0.3, ge=0.0, le=1.0, description="Weight of the labels; the rest is the teacher's.")
+    hard_label_weight: float = Field(
+        0.3, ge=0.0, le=1.0, description="Weight of the labels; the rest is the teacher's."
+    )
     hints: tuple[LayerPair, ...] = Field((), description="Match features through a learnt 1x1 projection.")
     attention: tuple[LayerPair, ...] = Field((), description="Match spatial attention maps.")
 
@@ -145,7 +147,9 @@ class QuantizeConfig(Training):
     percentile: float = Field(99.99, gt=50.0, le=100.0, description="For calibration: percentile.")
     layers: Patterns = Field("all", description="Layers to quantize: `all`, or a list of names and `re:` patterns.")
     keep_float: tuple[str, ...] = Field((), description="Layers to leave in float: names and `re:` patterns.")
-    weight_bits: Literal[7, 8] | None = Field(None, description="7 keeps AVX2 without VNNI from saturating; default: the target's.")
+    weight_bits: Literal[7, 8] | None = Field(
+        None, description="7 keeps AVX2 without VNNI from saturating; default: the target's."
+    )
     learning_rate: Positive = Field(1e-3, description="qat only: peak learning rate.")
     distill: bool = Field(True, description="qat: learn from the teacher's soft labels where there is a teacher.")
     temperature: Positive = 4.0

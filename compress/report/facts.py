@@ -129,6 +129,15 @@ def margin(row: BudgetRow) -> str:
     return f"missed by {away}" + (f" ({words.one_line(row.blame)} cost most)" if row.blame else "")
 
 
+def factor(value: float | None, more: str, less: str) -> str:
+    """1.86 -> `1.86x smaller`; factors that round to 1 are `unchanged`."""
+    if not value:
+        return "–"
+    if abs(value - 1) < 0.005:
+        return "unchanged"
+    return f"{words.times(value)} {more}" if value > 1 else f"{words.times(1 / value)} {less}"
+
+
 def _row(result: Result, artefact: Artefact, device: str | None) -> Row:
     teacher = result.artefacts[0]
     accuracy = next((a for split in ("test", "validation") for a in artefact.accuracy if a.split == split), None)

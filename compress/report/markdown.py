@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 from compress.report import words
-from compress.report.facts import Facts, Row, facts, margin
-from compress.report.page_top import factor
+from compress.report.facts import Facts, Row, factor, facts, margin
 from compress.result import Result
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|~#!"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})

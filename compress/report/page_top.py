@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from compress.report import words
-from compress.report.facts import Facts, Row, StepChange, margin
+from compress.report.facts import Facts, Row, StepChange, factor, margin
 from compress.report.markup import Markup, join, tag
 from compress.report.plots import bar, both, diverging
 from compress.report.scatter import Point, frontier, scatter
@@ -280,15 +280,6 @@ def _step(s: StepChange, largest: float) -> list[object]:
         factor(s.speed_factor, "faster", "slower"),
         took,
     ]
-
-
-def factor(value: float | None, more: str, less: str) -> str:
-    """1.86 -> `1.86x smaller`; factors that round to 1 are `unchanged`."""
-    if not value:
-        return "–"
-    if abs(value - 1) < 0.005:
-        return "unchanged"
-    return f"{words.times(value)} {more}" if value > 1 else f"{words.times(1 / value)} {less}"
 
 
 def files(facts: Facts) -> Markup:

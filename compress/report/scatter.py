@@ -74,7 +74,7 @@ def _grid(x: Axis, y: Axis, width: int, height: int, x_title: str, x_text: Calla
         [tag("line", x1=left, x2=right, y1=y(t), y2=y(t), class_="grid") for t in ticks],
         [tag("text", f"{t:.{decimals}f}", x=left - 8, y=y(t) + 4, class_="tick end") for t in ticks],
         [tag("line", x1=x(t), x2=x(t), y1=bottom, y2=bottom + 4, class_="axis") for t in x.ticks(max(3, width // 95))],
-        [tag("text", x_text(t), x=x(t), y=bottom + 18, class_="tick mid") for t in x.ticks(max(3, width // 95))],
+        [tag("text", words.tick(x_text(t)), x=x(t), y=bottom + 18, class_="tick mid") for t in x.ticks(max(3, width // 95))],
         tag("line", x1=left, x2=right, y1=bottom, y2=bottom, class_="axis"),
         tag("text", "accuracy, %", x=14.0, y=(top + bottom) / 2, class_="title mid", transform=f"rotate(-90 14 {number((top + bottom) / 2)})"),
         tag("text", x_title, x=(left + right) / 2, y=height - 8.0, class_="title mid"),
@@ -117,7 +117,7 @@ def _labels(points: Sequence[Point], x: Axis, y: Axis, frame: Box) -> Markup:
         at_x, at_y, r = x(p.x), y(100 * p.y), 12 if p.ring else 7
         taken.append(((at_x - r, at_y - r, at_x + r, at_y + r), 8.0 if p.named else 3.0))
         if p.named and p.y_range:
-            taken.append(((at_x - 2, y(100 * p.y_range[1]), at_x + 2, y(100 * p.y_range[0])), 3.0))
+            taken.append(((at_x - 2, y(100 * p.y_range[1]), at_x + 2, y(100 * p.y_range[0])), 0.4))
     out = []
     for p in sorted((p for p in points if p.named), key=lambda p: not p.ring):
         at_x, at_y, text = x(p.x), y(100 * p.y), words.shorten(p.label, 26)

@@ -1,16 +1,15 @@
 """The terminal report. Fits 80 columns, says more on wider terminals, and survives pipes, NO_COLOR and plain ASCII."""
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from compress.report import words
-from compress.report.facts import Facts, Row, facts, margin
+from compress.report.facts import Facts, Row, factor, facts, margin
 from compress.result import Result
 
 _STYLE = {"good": "green", "care": "yellow", "bad": "bold red"}
-_WIDE, _WIDEST = 96, 126  # columns from which intervals stand beside their numbers, and from which changes fit in
+_WIDE = 112  # columns from which intervals stand beside their numbers, not below
 
 
 def render(result: Result) -> "Report":
@@ -46,11 +45,12 @@ class _Layout:
 
     def everything(self) -> Group:
         f, v = self.facts, self.facts.verdict
-        parts: list[Text | Table | Padding] = [
+        parts: list[Text | Table] = [
             self.text(v.headline, "bold"),
             Text(),
             self.files(),
             Text(),
+            *self.steps(),
             self._lines(
                 ("Budget", v.budget_grade, v.budget if not any(not b.ok for b in f.result.budget) else "Missed."),
                 *((f"  {words.promise(b.name)}", "good" if b.ok else "bad", self._promise(b.value, b.limit, b.unit, margin(b))) for b in f.result.budget),
@@ -75,49 +75,52 @@ class _Layout:
         return grid
 
     def files(self) -> Table:
-        wide, widest = self.width >= _WIDE, self.width >= _WIDEST
-        device = f" ({words.one_line(self.facts.device)})" if widest and self.facts.device else ""
+        wide = self.width >= _WIDE
         table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="dim", show_edge=False)
-        table.add_column(self.text("File"), overflow="fold", ratio=None, min_width=14)
-        for head in ("Accuracy", "Points", "Size", "Smaller", f"p50 ms{device}", "Faster", "Int/float"):
-            table.add_column(self.text(head), justify="right", no_wrap=True)
-        if widest:
-            table.add_column(self.text("What changed"), overflow="fold")
+        table.add_column(self.text("File"), overflow="fold", min_width=14)
+        for head in ("Accuracy", "Points", "Size", "Smaller", "p50 ms", "Faster", "Int/\nfloat"):
+            table.add_column(self.text(head), justify="right", no_wrap=True, vertical="top")
         for r in self.facts.rows:
-            table.add_row(*self._row(r, wide, widest), style="bold" if r.is_shipped else "")
+            table.add_row(*self._row(r, wide), style="bold" if r.is_shipped else "")
         return table
 
-    def _row(self, r: Row, wide: bool, widest: bool) -> list[Text]:
+    def _row(self, r: Row, wide: bool) -> list[Text]:
         acc, paired, found = r.accuracy, r.artefact.paired, r.latency
-
-        def both(value: str, more: str, style: str = "") -> Text:
-            """A number and its interval: beside it where there is room, else below."""
-            if not more:
-                return self.text(value, style)
-            out = self.text(value, style)
-            out.append(" " if wide else "\n")
-            out.append_text(self.text(more, "not bold dim"))
-            return out
-
         name = self.text(r.role)
         if r.is_shipped:
-            name.append_text(self.text(" (ships)"))
-        identity = self.text(f"{r.id}" if widest else f"{r.id}\n{r.changed}", "not bold dim")
-        drop = paired.difference_points if paired else None
-        clear = paired is not None and paired.ci95_points[1] < 0
-        low_high = f"{100 * acc.ci95[0]:.1f}–{100 * acc.ci95[1]:.1f}" if acc else ""
-        ratio_ci = ""
-        if found and found.ratio_ci95 and not r.is_teacher:
-            ratio_ci = f"{words.significant(found.ratio_ci95[0])}–{words.significant(found.ratio_ci95[1])}"
-        cells = [
-            Text("\n").join([name, identity]),
-            both(words.percent(acc.top1), low_high) if acc else self.text("–"),
-            self.text("–") if drop is None or paired is None
-            else both(words.points(drop), f"{words.points(paired.ci95_points[0], 1)}…{words.points(paired.ci95_points[1], 1)}", "red" if clear else ""),
+            name.append(" (ships)")
+        name.append("\n").append_text(self.text(r.id, "not bold dim"))
+        recall = f"{100 * acc.ci95[0]:.1f}–{100 * acc.ci95[1]:.1f}" if acc else ""
+        points = "–".join(words.points(v, 1) for v in paired.ci95_points).replace("–", "…") if paired else ""
+        speed = "–".join(map(words.significant, found.ratio_ci95)) if found and found.ratio_ci95 and not r.is_teacher else ""
+        worse = "red" if paired and paired.ci95_points[1] < 0 else ""
+        return [
+            name,
+            self._both(words.percent(acc.top1) if acc else "–", recall, wide),
+            self._both(words.points(paired.difference_points) if paired else "–", points, wide, worse),
             self.text(words.size(r.artefact.size_bytes)),
             self.text(words.times(r.size_ratio), "" if r.size_ratio >= 1 else "red"),
             self.text(words.significant(found.p50_ms) if found else "–"),
-            both(words.times(r.speed), ratio_ci, "" if r.speed >= 1 else "red") if r.speed else self.text("–"),
+            self._both(words.times(r.speed) if r.speed else "–", speed, wide, "red" if r.speed and r.speed < 1 else ""),
             self.text(f"{r.integer}/{r.float}"),
-        ]  # fmt: skip
-        return [*cells, self.text(r.changed, "not bold dim")] if widest else cells
+        ]
+
+    def _both(self, value: str, more: str, wide: bool, style: str = "") -> Text:
+        """A number and its interval: beside it where there is room, else below."""
+        out = self.text(value, style)
+        if more:
+            out.append(" " if wide else "\n").append_text(self.text(more, "not bold dim"))
+        return out
+
+    def steps(self) -> list[Text | Table]:
+        """What each step gained and cost, against the step before."""
+        if len(self.facts.steps) < 2:
+            return []
+        lines = []
+        for s in self.facts.steps[1:]:
+            said = [s.row.changed]
+            if s.accuracy_points is not None:
+                said.append(f"{words.points(s.accuracy_points)} points")
+            said += [f for f in (factor(s.size_factor, "smaller", "larger"), factor(s.speed_factor, "faster", "slower")) if f != "–"]
+            lines.append((s.name, "", "; ".join(said)))
+        return [self._lines(*lines), Text()]

@@ -92,13 +92,19 @@ def size(count: int | float) -> str:
     for limit, divisor, unit in ((1e3, 1, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB"), (math.inf, 1e9, "GB")):
         if round(abs(count)) < limit:
             number = f"{count:.0f}" if divisor == 1 else significant(count / divisor)
-            return f"{number}\u202f{unit}"
+            return f"{number}\u00a0{unit}"
     raise AssertionError("inf ends the list")
+
+
+def tick(text: str) -> str:
+    """An axis label without idle zeros: `20.0 kB` -> `20 kB`."""
+    number, blank, unit = text.partition("\u00a0")
+    return (number.rstrip("0").rstrip(".") if "." in number else number) + blank + unit
 
 
 def number(count: int | float) -> str:
     """A count: exact below 10,000, then with k, M or G."""
-    for limit, divisor, unit in ((1e4, 1, ""), (1e6, 1e3, "\u202fk"), (1e9, 1e6, "\u202fM"), (math.inf, 1e9, "\u202fG")):
+    for limit, divisor, unit in ((1e4, 1, ""), (1e6, 1e3, "\u00a0k"), (1e9, 1e6, "\u00a0M"), (math.inf, 1e9, "\u00a0G")):
         if abs(count) < limit:
             return f"{count:,.0f}" if divisor == 1 else f"{significant(count / divisor)}{unit}"
     raise AssertionError("inf ends the list")
@@ -106,7 +112,7 @@ def number(count: int | float) -> str:
 
 def milliseconds(value: float) -> str:
     """A latency, always in ms, three significant digits."""
-    return f"{significant(value)}\u202fms"
+    return f"{significant(value)}\u00a0ms"
 
 
 def times(ratio: float) -> str:
@@ -126,11 +132,11 @@ def change(before: float, after: float) -> str:
 def duration(seconds: float) -> str:
     """4.2 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 60:
-        return f"{significant(seconds, 2)}\u202fs"
+        return f"{significant(seconds, 2)}\u00a0s"
     whole = round(seconds)
     if whole < 3600:
-        return f"{whole // 60}\u202fmin {whole % 60}\u202fs"
-    return f"{whole // 3600}\u202fh {whole % 3600 // 60}\u202fmin"
+        return f"{whole // 60}\u00a0min {whole % 60}\u00a0s"
+    return f"{whole // 3600}\u00a0h {whole % 3600 // 60}\u00a0min"
 
 
 def quantity(value: float, unit: str) -> str:
@@ -139,13 +145,13 @@ def quantity(value: float, unit: str) -> str:
         case "bytes" | "B":
             return size(value)
         case "points":
-            return f"{significant(value)}\u202fpoints"
+            return f"{value:.2f}\u00a0points".replace("-", "−")
         case "ms":
             return milliseconds(value)
         case "":
             return significant(value)
         case _:
-            return f"{significant(value)}\u202f{one_line(unit)}"
+            return f"{significant(value)}\u00a0{one_line(unit)}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "benchmark": {"errors", "result"},
     "report": {"errors", "result"},
     "doctor": {"errors", "benchmark", "recipe"},
-    "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate", "benchmark", "report", "result"},
+    "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate",
+            "benchmark", "report", "result"},
 }  # fmt: skip
 LIGHT_MODULES = [
     "compress",

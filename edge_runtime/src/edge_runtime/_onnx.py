@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _DTYPES = {"tensor(float)": "float32", "tensor(int8)": "int8", "tensor(uint8)": "uint8"}
 _BLOCK = 64  # examples a run: larger batches are no faster on a CPU and make the engine's memory grow
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4  # errors come back as exceptions; the host's stderr is not ours
 
 
 class OnnxEngine:
@@ -37,7 +37,7 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no public base class

@@ -107,6 +107,16 @@ def read_checked(folder: Path, path: str, info: FileInfo, *, verify: bool = True
     return data
 
 
+def verify_files(folder: Path, files: Mapping[str, FileInfo]) -> None:
+    """Compare every file that a manifest lists with what it promises.
+
+    Raises:
+        BundleError: the first one that differs.
+    """
+    for path, info in files.items():
+        read_checked(folder, path, info)
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that a reader, or a power cut, finds the old content or the new, never half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")

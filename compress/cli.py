@@ -1,0 +1,164 @@
+"""The command line: prints errors, not tracebacks. Rooms are imported inside the commands, so that --help stays quick."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compress import __version__
+from compress.errors import CompressError
+
+RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+SET = click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Change one value of the recipe.")
+
+
+class _Group(click.Group):
+    """Turns every CompressError into one message and its exit code, wherever it was raised."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CompressError as error:
+            click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+            click.echo(str(error), err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("\nstopped; finished steps and epochs are in the cache, the same command goes on from there", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="compress")
+def main() -> None:
+    """From a trained teacher to a measured, deployable edge bundle."""
+
+
+@main.command()
+@RECIPE
+@SET
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<recipe name>]")
+@click.option("--cache", type=click.Path(path_type=Path), envvar="COMPRESS_CACHE", help="Where finished steps are kept.")
+@click.option("--smoke", is_flag=True, help="The whole chain on a sliver of the data, in seconds.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@click.option("--quiet", is_flag=True, help="Only warnings and the result.")
+def run(
+    recipe: Path, overrides: tuple[str, ...], out: Path | None, cache: Path | None, smoke: bool, dry_run: bool, quiet: bool
+) -> None:
+    """Run a recipe: train, compress, export, prove, measure, report.
+
+    Exit code 0: done and within budget. 1: a step failed. 2: the recipe or the call is wrong. 3: done, over budget.
+    """
+    loaded = _load(recipe, overrides, smoke)
+    if dry_run:
+        _print_plan(loaded)
+        return
+    from compress.run.run import run_recipe
+
+    run_recipe(loaded, out=out, cache_root=cache, smoke=smoke, quiet=quiet, console=_console())
+
+
+@main.command()
+@click.argument("recipes", type=click.Path(path_type=Path), nargs=-1, required=True)
+@SET
+def lint(recipes: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
+    """Check recipes: every problem at once, with line numbers. Nothing is run or loaded."""
+    errors = []
+    for path in recipes:
+        try:
+            _load(path, overrides, smoke=False)
+            click.echo(f"{path}: ok")
+        except CompressError as error:
+            errors.append(error)
+            click.echo(str(error), err=True)
+    if errors:
+        sys.exit(max(e.exit_code for e in errors))
+
+
+@main.command()
+@RECIPE
+@SET
+def plan(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Show what a recipe will do to each layer, and why a layer is left alone."""
+    _print_plan(_load(recipe, overrides, smoke=False))
+
+
+@main.command()
+@click.argument("run_folder", type=click.Path(path_type=Path))
+def report(run_folder: Path) -> None:
+    """Rebuild the reports of a finished run from its result.json and print the table."""
+    from compress.report.build import write_reports
+    from compress.report.table import render
+    from compress.result import load_result
+
+    path = run_folder / "result.json" if run_folder.is_dir() else run_folder
+    result = load_result(path)
+    written = write_reports(result, path.parent)
+    _console().print(render(result))
+    for file in written:
+        click.echo(file)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def doctor(as_json: bool) -> None:
+    """What this machine has and lacks: versions, extras, CPU features, GPU, what can be measured."""
+    from compress import doctor as room
+
+    findings = room.diagnose()
+    if as_json:
+        click.echo(room.to_json(findings))
+    else:
+        _console().print(room.render(findings))
+    sys.exit(room.exit_code(findings))
+
+
+@main.command()
+@click.option("--write", type=click.Path(path_type=Path), help="Write it to a file instead of printing it.")
+def schema(write: Path | None) -> None:
+    """Print the JSON Schema of recipes, for editors."""
+    import json
+
+    from compress.recipe.json_schema import recipe_schema
+
+    text = json.dumps(recipe_schema(), indent=2) + "\n"
+    if write:
+        write.write_text(text)
+    else:
+        click.echo(text, nl=False)
+
+
+@main.command()
+def nets() -> None:
+    """List the named nets and their arguments."""
+    from compress.model.nets import NETS
+
+    for name, (builder, defaults) in sorted(NETS.items()):
+        first = (builder.__doc__ or "").splitlines()[0]
+        click.echo(f"{name:<14} {first}\n{'':<14} args: {', '.join(f'{k}={v}' for k, v in defaults.items())}")
+
+
+def _load(path: Path, overrides: tuple[str, ...], smoke: bool) -> Any:
+    from compress.recipe.load import load_recipe
+
+    loaded = load_recipe(path, overrides=overrides)
+    if smoke:
+        from compress.recipe.smoke import smoke_version
+
+        return smoke_version(loaded)
+    return loaded
+
+
+def _print_plan(recipe: Any) -> None:
+    from compress.plan.explain import render
+    from compress.plan.plan import make_plan
+
+    _console().print(render(make_plan(recipe)))
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+

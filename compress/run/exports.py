@@ -1,0 +1,136 @@
+"""The export step: one model in one format becomes a bundle folder, with what was counted in its file."""
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from compress.data.dataset import Dataset
+from compress.errors import StageError
+from compress.model.graph import Graph
+from compress.model.model import Model
+from compress.model.rewrite import drop_quantizers, fold_batch_norm
+from compress.model.shapes import count_macs, count_parameters, macs_by_layer, parameter_shapes
+from compress.recipe.schema import ExportFormat
+
+VERSION = 1  # of what is written: raise it when the same model gives other bytes
+REFERENCE_INPUTS = 16
+_MODEL_FILES = {"onnx": "model.onnx", "tflite": "model.tflite"}
+
+
+@dataclass(frozen=True, slots=True)
+class ArtefactPlan:
+    """One file to be made. step: whose model. precision: "as-is" or a float twin without quantizers."""
+
+    id: str
+    step: str
+    format: Literal["onnx", "tflite"]
+    precision: Literal["as-is", "float32", "float16"]
+
+
+def artefact_plans(steps: list[str], formats: tuple[ExportFormat, ...]) -> list[ArtefactPlan]:
+    """Every step as a plain file, so that each can be compared; the last in every format the recipe names.
+
+    >>> [a.id for a in artefact_plans(["00-teacher", "01-quantize"], ("onnx", "tflite-float16"))]
+    ['00-teacher.onnx', '01-quantize.onnx', '01-quantize-float16.tflite']
+    """
+    assert set(formats) <= set(get_args(ExportFormat))
+    common: Literal["onnx", "tflite"] = "onnx" if any(f.startswith("onnx") for f in formats) else "tflite"
+    out = [ArtefactPlan(f"{step}.{common}", step, common, "as-is") for step in steps[:-1]]
+    for wanted in formats:
+        kind, _, twin = wanted.partition("-")
+        suffix = f"-{twin}" if twin else ""
+        out.append(ArtefactPlan(f"{steps[-1]}{suffix}.{kind}", steps[-1], kind, twin or "as-is"))  # type: ignore[arg-type]
+    return out
+
+
+def exported_model(model: Model, plan: ArtefactPlan) -> Model:
+    """The model as this artefact holds it: batch norm folded, and for a float twin without quantizers."""
+    return fold_batch_norm(model if plan.precision == "as-is" else drop_quantizers(model))
+
+
+def write_artefact(
+    folder: Path, model: Model, plan: ArtefactPlan, *, name: str, task: str, data: Dataset
+) -> dict[str, Any]:
+    """Write the bundle folder and return the record: sizes, digests and counts, all read back from the file.
+
+    Raises:
+        ExportError: an operator cannot be written.
+        StageError: the model has integer layers but the file runs none in integers.
+    """
+    from compress.export.bundle import write_bundle
+    from compress.export.counts import count_onnx, count_tflite
+
+    ready = exported_model(model, plan)
+    content = encode(ready, plan, name)
+    precision = precision_of(ready.graph, plan)
+    reference = data.validation.x[:REFERENCE_INPUTS]
+    write_bundle(folder, name=name, task=task, labels=data.classes, preprocessing=data.preprocessing,
+                 files={plan.format: content}, precision=precision, reference_inputs=reference)  # fmt: skip
+    counts = (count_onnx if plan.format == "onnx" else count_tflite)(content)
+    if ready.graph.quantized and not any(v for k, v in counts.kernels.items() if k != "float"):
+        what = f"no layer of {plan.id} runs in integers though {len(ready.graph.layers)} should"
+        raise StageError(what, "export", "report this net; its quantizers were lost on the way to the file")
+    zeros = sum(int((w == 0).sum()) for n, w in ready.weights.items() if n.endswith(".weight"))
+    weights = sum(w.size for n, w in ready.weights.items() if n.endswith(".weight"))
+    return {
+        "file": _MODEL_FILES[plan.format],
+        "precision": precision,
+        "size_bytes": len(content),
+        "gzip_bytes": len(gzip.compress(content, 9, mtime=0)),
+        "parameters": count_parameters(ready.graph),
+        "macs": count_macs(ready.graph),
+        "sparsity": zeros / max(weights, 1),
+        "kernels": dict(counts.kernels),
+        "operators": dict(counts.operators),
+        "layer_kernels": dict(counts.layer_kernels),
+        "layers": layer_facts(ready.graph),
+    }
+
+
+def encode(model: Model, plan: ArtefactPlan, name: str) -> bytes:
+    """The file's bytes."""
+    if plan.format == "onnx":
+        from compress.export.onnx import to_onnx
+
+        return to_onnx(model, name=name)
+    from compress.export.tflite import to_tflite
+
+    return to_tflite(model, name=name, float16=plan.precision == "float16")
+
+
+def precision_of(graph: Graph, plan: ArtefactPlan) -> Literal["float32", "float16", "int8", "dynamic-int8"]:
+    """What the table calls the file's arithmetic."""
+    if plan.precision == "float16":
+        return "float16"
+    if not graph.quantized:
+        return "float32"
+    return "dynamic-int8" if any(n.attrs.get("activations") == "dynamic" for n in graph.layers) else "int8"
+
+
+def layer_facts(graph: Graph) -> list[dict[str, Any]]:
+    """Name, operator, parameters, MACs and output channels of each layer."""
+    macs = macs_by_layer(graph)
+    return [
+        {
+            "name": n.name,
+            "op": n.op,
+            "parameters": sum(_size(s) for p, s in parameter_shapes(n).items() if p in ("weight", "bias")),
+            "macs": macs[n.name],
+            "channels": channels_of(n.attrs),
+        }
+        for n in graph.layers
+    ]
+
+
+def channels_of(attrs: Mapping[str, Any]) -> int:
+    """Output channels of a layer."""
+    return int(attrs.get("out_channels", attrs.get("out_features", 0)))
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    out = 1
+    for n in shape:
+        out *= n
+    return out

@@ -1,0 +1,75 @@
+"""The steps that make models: the teacher, the student's start, and the stages. Torch is imported only when one runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from compress.data.dataset import Dataset
+from compress.errors import ModelError
+from compress.model.checkpoint import load_checkpoint
+from compress.model.graph import Graph
+from compress.model.model import Model
+from compress.model.nets import build_net
+from compress.model.shapes import infer_shapes
+from compress.recipe.schema import NetConfig, Recipe, Training
+from compress.run.cache import sha256_file
+
+Stage = TypeVar("Stage", bound=Training)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStep:
+    """A finished model: the step that made it, its checkpoint folder, its content digest and the graph's own facts."""
+
+    name: str
+    kind: str
+    folder: Path
+    digest: str
+    kept: Mapping[str, str]
+
+    def load(self) -> Model:
+        """The model itself."""
+        return load_checkpoint(self.folder)
+
+
+def origin_inputs(config: NetConfig) -> dict[str, str]:
+    """What a net's start depends on besides its config: the bytes of a checkpoint."""
+    if config.checkpoint is None:
+        return {}
+    return {n: sha256_file(_existing(Path(config.checkpoint) / n)) for n in ("model.json", "weights.safetensors")}
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ModelError(f"{path.name} is missing", str(path.parent), "give a checkpoint folder that compress wrote")
+    return path
+
+
+def start_model(config: NetConfig, data: Dataset, seed: int, where: str) -> Model:
+    """A named net with fresh weights, or a checkpoint, checked against the data's shape and labels."""
+    if config.checkpoint is not None:
+        model = load_checkpoint(Path(config.checkpoint))
+    else:
+        from compress.model.module import initial_model
+
+        assert config.net is not None, "the schema wants net or checkpoint"
+        model = initial_model(build_net(config.net, config.args, data.input_shape, len(data.classes)), seed)
+    check_fit(model.graph, data, where)
+    return model
+
+
+def check_fit(graph: Graph, data: Dataset, where: str) -> None:
+    """Raise ModelError if a model cannot take the data's inputs or does not answer with its classes."""
+    if graph.input_shape != data.input_shape:
+        what = f"it takes inputs of shape {graph.input_shape}, the data gives {data.input_shape}"
+        raise ModelError(what, where, "use the data it was made for, or another model")
+    outputs = infer_shapes(graph)[graph.output]
+    if outputs != (len(data.classes),):
+        what = f"it gives {outputs[0] if outputs else 0} outputs, the data has {len(data.classes)} classes"
+        raise ModelError(what, where, "use the labels it was trained on, or another model")
+
+
+def with_augment(config: Stage, recipe: Recipe) -> Stage:
+    """A stage's config with the data's augmentation filled in where it names none of its own."""
+    return config if config.augment else config.model_copy(update={"augment": recipe.data.augment})

@@ -1,0 +1,70 @@
+"""What a running recipe shows: one line a step, a bar with the time left on long ones. Plain lines where there is no terminal."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_PLAIN_EVERY_S = 15.0
+
+
+class Display:
+    """Shows steps as they run. quiet: nothing but warnings."""
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._label, self._last_plain = "", 0.0
+
+    def warn(self, sentence: str) -> None:
+        """A sentence the user should read."""
+        self._console.print(f"[yellow]note:[/yellow] {sentence}", highlight=False)
+
+    def step(self, label: str) -> "_Step":
+        """A context that shows one step while it runs; call it as a stage's Progress."""
+        return _Step(self, label)
+
+    def done(self, label: str, outcome: str, seconds: float | None) -> None:
+        """One line for a finished step."""
+        if not self._quiet:
+            took = "cached" if seconds is None else f"{seconds:.1f} s"
+            self._console.print(f"  [green]✓[/green] {label:<22} {outcome:<44} [dim]{took}[/dim]", highlight=False)
+
+    def _start(self, label: str) -> None:
+        self._label, self._last_plain = label, time.monotonic()
+        if self._quiet or not self._console.is_terminal:
+            return
+        columns = (TextColumn("  {task.description}"), BarColumn(24), TextColumn("{task.fields[note]}"))
+        self._bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self._console,
+                             transient=True)  # fmt: skip
+        self._task = self._bar.add_task(label, total=None, note="")
+        self._bar.start()
+
+    def _update(self, done: float, total: float, note: str) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total, note=note)
+        elif not self._quiet and time.monotonic() - self._last_plain > _PLAIN_EVERY_S:
+            self._last_plain = time.monotonic()
+            self._console.print(f"    {self._label}: {done / max(total, 1e-9):.0%} {note}", highlight=False)
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = self._task = None
+
+
+class _Step:
+    def __init__(self, display: Display, label: str) -> None:
+        self._display, self._label = display, label
+
+    def __enter__(self) -> "_Step":
+        self._display._start(self._label)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._display._stop()
+
+    def __call__(self, done: float, total: float, note: str = "") -> None:
+        self._display._update(done, total, note)

@@ -1,0 +1,295 @@
+"""Walk a recipe from teacher to bundle: every step looked up in the cache, made if absent, and recorded."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.benchmark.host import host_facts
+from compress.data.dataset import Dataset
+from compress.data.sources import open_data
+from compress.errors import CompressError
+from compress.recipe.schema import Recipe, TrainConfig
+from compress.result import StepRow
+from compress.run import exports, record
+from compress.run.cache import Cache, Entry, make_key
+from compress.run.evidence import SPLITS, Evidence, gather
+from compress.run.evidence import VERSION as EVIDENCE_VERSION
+from compress.run.exports import ArtefactPlan, artefact_plans, write_artefact
+from compress.run.folder import RunFolder
+from compress.run.models import ModelStep, origin_inputs, start_model, with_augment
+from compress.run.progress import Display
+from compress.run.world import World
+
+TEACHER = "00-teacher"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An exported file's cache entry and the plan it came from."""
+
+    plan: ArtefactPlan
+    folder: Path
+    facts: Mapping[str, Any]
+    sha256: str
+
+
+class Walk:
+    """One run of one recipe. Its methods are the steps, in order; `rows` records what ran."""
+
+    def __init__(self, recipe: Recipe, cache: Cache, folder: RunFolder, display: Display, world: World) -> None:
+        self.recipe, self.cache, self.folder, self.display, self.world = recipe, cache, folder, display, world
+        self.handle = open_data(recipe.data, recipe.seed)
+        self.rows: list[StepRow] = []
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The splits; decoded only if some step has to run."""
+        return self.handle.load()
+
+    def step(
+        self,
+        name: str,
+        kind: str,
+        key: str,
+        write: Callable[[Path, Any], Mapping[str, Any]],
+        describe: Callable[[Mapping[str, Any]], str] = lambda _: "",
+        *,
+        collective: bool = False,
+    ) -> Entry:
+        """The cached entry of a step, made by `write(folder, progress)` where it is absent.
+
+        collective: every process of a torchrun takes part in the making; the others discard what they wrote.
+        """
+        if not self.world.main:
+            return self._follow(key, write, collective)
+        entry = self.cache.get(key)
+        cached = self.world.agree(entry is not None)
+        started = time.perf_counter()
+        if entry is None:
+            with self.cache.lock(key), self.display.step(name) as progress:
+                entry = self.cache.get(key) or self.cache.put(key, lambda folder: self._timed(write, folder, progress))
+        seconds = time.perf_counter() - started
+        self.world.agree("written")
+        facts = entry.record
+        self.rows.append(
+            StepRow(name=name, kind=kind, key=key, cached=cached, seconds=facts.get("seconds", seconds),
+                    metrics=dict(facts.get("metrics", {})), kept=dict(facts.get("kept", {})))  # fmt: skip
+        )
+        self.display.done(name, describe(facts), None if cached else seconds)
+        return entry
+
+    def _timed(self, write: Callable[[Path, Any], Mapping[str, Any]], folder: Path, progress: Any) -> dict[str, Any]:
+        started = time.perf_counter()
+        facts = dict(write(folder, progress))
+        return {**facts, "seconds": round(time.perf_counter() - started, 3)}
+
+    def _follow(self, key: str, write: Callable[[Path, Any], Mapping[str, Any]], collective: bool) -> Entry:
+        import tempfile
+
+        if not self.world.agree(None) and collective:
+            with tempfile.TemporaryDirectory() as scratch:
+                write(Path(scratch), lambda done, total, note="": None)
+        self.world.agree(None)
+        entry = self.cache.get(key)
+        if entry is None:
+            raise CompressError("the first process did not write it", f"step {key[:12]}", "share one cache folder")
+        return entry
+
+    # -- models ---------------------------------------------------------------------------------------------------
+
+    def models(self) -> list[ModelStep]:
+        """The teacher and the model after every stage."""
+        steps = [self._teacher()]
+        for index, config in enumerate(self.recipe.stages, start=1):
+            steps.append(self._stage(index, with_augment(config, self.recipe), steps))
+        return steps
+
+    def _teacher(self) -> ModelStep:
+        config = self.recipe.teacher
+        train = with_augment(config.train, self.recipe) if config.train else None
+        inputs = {"data": self.handle.fingerprint, **origin_inputs(config)}
+        facts = {"net": config.model_dump(mode="json"), "train": train and train.model_dump(mode="json")}
+        key = make_key("teacher", facts, version=_stage_version(TrainConfig), inputs=inputs, seed=self.recipe.seed,
+                       tools=record.versions(record.TRAINING))  # fmt: skip
+
+        def write(folder: Path, progress: Any) -> Mapping[str, Any]:
+            model = start_model(config, self.data, self.recipe.seed, "teacher")
+            if train is None:
+                return _save(folder, model, {}, {})
+            return self._run_stage(folder, model, train, key, None, progress, "teacher.train")
+
+        return self._model_step(TEACHER, "teacher", key, write)
+
+    def _stage(self, index: int, config: Any, before: list[ModelStep]) -> ModelStep:
+        name = f"{index:02d}-{config.kind}"
+        teacher, source = before[0], before[-1]
+        student = self.recipe.student if index == 1 else None
+        inputs = {"data": self.handle.fingerprint, "teacher": teacher.digest}
+        facts = {"stage": config.model_dump(mode="json"), "index": index}
+        if student is not None:
+            facts["student"] = student.model_dump(mode="json")
+            inputs |= origin_inputs(student)
+        else:
+            inputs["model"] = source.digest
+        key = make_key(config.kind, facts, version=_stage_version(type(config)), inputs=inputs, seed=self.recipe.seed,
+                       tools=record.versions(record.TRAINING))  # fmt: skip
+
+        def write(folder: Path, progress: Any) -> Mapping[str, Any]:
+            if student is not None:
+                model = start_model(student, self.data, self.recipe.seed, "student")
+            else:
+                model = source.load()
+            return self._run_stage(folder, model, config, key, teacher, progress, f"stages[{index - 1}].{config.kind}")
+
+        return self._model_step(name, config.kind, key, write)
+
+    def _run_stage(
+        self, folder: Path, model: Any, config: Any, key: str, teacher: ModelStep | None, progress: Any, where: str
+    ) -> Mapping[str, Any]:
+        from compress.stages.base import Context, run_stage
+        from compress.stages.catalog import STAGES
+
+        workdir = self.cache.workdir(key)
+        context = Context(
+            seed=self.recipe.seed,
+            data=self.data.without_test(),
+            teacher=teacher.load() if teacher else None,
+            workdir=workdir,
+            progress=progress,
+        )
+        result = run_stage(STAGES[type(config)], model, config, context, where=where)
+        return _save(folder, result.model, result.kept, result.metrics)
+
+    def _model_step(self, name: str, kind: str, key: str, write: Any) -> ModelStep:
+        entry = self.step(name, kind, key, write, _describe_model, collective=True)
+        if self.world.main:
+            self.folder.place(entry.folder, f"checkpoints/{name}", without=("entry.json",))
+        return ModelStep(name, kind, entry.folder, entry.record["digest"], entry.record["kept"])
+
+    # -- files ----------------------------------------------------------------------------------------------------
+
+    def files(self, steps: list[ModelStep]) -> list[File]:
+        """Every exported file."""
+        by_name = {s.name: s for s in steps}
+        plans = artefact_plans([s.name for s in steps], self.recipe.export)
+        return [self._export(plan, by_name[plan.step]) for plan in plans]
+
+    def _export(self, plan: ArtefactPlan, step: ModelStep) -> File:
+        facts = {"format": plan.format, "precision": plan.precision, "name": self.recipe.name, "task": self.recipe.task}
+        tools = record.versions(record.ONNX if plan.format == "onnx" else record.TFLITE)
+        inputs = {"model": step.digest, "data": self.handle.fingerprint}
+        key = make_key("export", facts, version=exports.VERSION, inputs=inputs, seed=0, tools=tools)
+
+        def write(folder: Path, progress: Any) -> Mapping[str, Any]:
+            bundle = folder / "bundle"
+            model = step.load()
+            return write_artefact(bundle, model, plan, name=self.recipe.name, task=self.recipe.task, data=self.data)
+
+        entry = self.step(plan.id, "export", key, write, _describe_file)
+        bundle = entry.folder / "bundle"
+        self.folder.place(bundle, f"artefacts/{plan.id}")
+        digest = json.loads((bundle / "manifest.json").read_text())["files"][entry.record["file"]]["sha256"]
+        return File(plan, bundle, entry.record, digest)
+
+    # -- evidence -------------------------------------------------------------------------------------------------
+
+    def evidence(self, steps: list[ModelStep], files: list[File]) -> Evidence:
+        """What every model and every file says about validation and test data, and how they compare."""
+        simulated = {s.name: self._simulated(s.name, s, twin=False) for s in steps}
+        simulated |= {
+            f.plan.id: self._simulated(f.plan.id, steps[-1], twin=True) for f in files if f.plan.precision != "as-is"
+        }
+        exported = {f.plan.id: self._exported(f) for f in files}
+        inputs = {f"torch {n}": e.record["digest"] for n, e in simulated.items()}
+        inputs |= {f"file {n}": e.record["digest"] for n, e in exported.items()}
+        inputs["data"] = self.handle.fingerprint
+        key = make_key("evaluate", [s.name for s in steps], version=EVIDENCE_VERSION, inputs=inputs,
+                       seed=self.recipe.seed, tools={})  # fmt: skip
+
+        def write(folder: Path, progress: Any) -> Mapping[str, Any]:
+            rows = gather(
+                [s.name for s in steps],
+                [(f.plan, f.facts["precision"]) for f in files],
+                {n: _load_logits(e.folder) for n, e in simulated.items()},
+                {n: _load_logits(e.folder) for n, e in exported.items()},
+                {n: getattr(self.data, n).y for n in SPLITS},
+                self.data.classes,
+                self.recipe.seed,
+            )
+            (folder / "evidence.json").write_text(json.dumps(rows.to_json()))
+            return {}
+
+        entry = self.step("evaluate", "evaluate", key, write, lambda _: f"{len(files)} files on validation and test")
+        return Evidence.from_json(json.loads((entry.folder / "evidence.json").read_text()))
+
+    def _simulated(self, name: str, step: ModelStep, *, twin: bool) -> Entry:
+        inputs = {"model": step.digest, "data": self.handle.fingerprint}
+        tools = record.versions(record.TRAINING)
+        key = make_key("logits.torch", {"twin": twin}, version=EVIDENCE_VERSION, inputs=inputs, seed=0, tools=tools)
+
+        def write(folder: Path, progress: Any) -> Mapping[str, Any]:
+            from compress.model.rewrite import drop_quantizers
+            from compress.run.torch_logits import torch_logits
+
+            model = step.load()
+            return _save_logits(folder, torch_logits(drop_quantizers(model) if twin else model, self.data))
+
+        return self.step(f"{name} in torch", "evaluate", key, write)
+
+    def _exported(self, file: Artefact) -> Entry:
+        inputs = {"file": file.sha256, "data": self.handle.fingerprint}
+        tools = {**record.versions(record.ENGINES[file.plan.format]), "cpu": host_facts()["cpu"]}
+        key = make_key("logits.file", {}, version=EVIDENCE_VERSION, inputs=inputs, seed=0, tools=tools)
+
+        def write(folder: Path, progress: Any) -> Mapping[str, Any]:
+            from compress.evaluate.predict import logits_of
+
+            return _save_logits(folder, {n: logits_of(file.folder, getattr(self.data, n).x) for n in SPLITS})
+
+        return self.step(f"{file.plan.id} in its engine", "evaluate", key, write)
+
+
+def _stage_version(config: type) -> int:
+    from compress.stages.versions import VERSIONS
+
+    return VERSIONS[config]
+
+
+def _save(folder: Path, model: Any, kept: Mapping[str, str], metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    from compress.model.checkpoint import save_checkpoint
+
+    save_checkpoint(folder, model, metrics)
+    return {"digest": model.digest(), "kept": dict(kept), "metrics": dict(metrics)}
+
+
+def _save_logits(folder: Path, logits: Mapping[str, NDArray[np.float32]]) -> Mapping[str, Any]:
+    from compress.data.dataset import digest_arrays
+
+    for name, array in logits.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    return {"digest": digest_arrays(*(logits[n] for n in SPLITS))}
+
+
+def _load_logits(folder: Path) -> dict[str, NDArray[np.float32]]:
+    return {n: np.load(folder / f"{n}.npy", allow_pickle=False) for n in SPLITS}
+
+
+def _describe_model(facts: Mapping[str, Any]) -> str:
+    metrics = facts["metrics"]
+    if "best_epoch" not in metrics:
+        return ""
+    return f"validation accuracy {metrics['validation_accuracy'][metrics['best_epoch'] - 1]:.2%}"
+
+
+def _describe_file(facts: Mapping[str, Any]) -> str:
+    kernels = ", ".join(f"{n} {k}" for k, n in facts["kernels"].items() if n)
+    return f"{facts['size_bytes']:,} bytes, {kernels}"
+
+
