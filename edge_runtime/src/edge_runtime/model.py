@@ -179,21 +179,34 @@ class Model:
             engine = self._engine = self._start()
         return engine.run(prepared)
 
+    def reference(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The bundle's raw reference examples (n, ...) and the logits (n, classes) this model gave for them.
+
+        Raises:
+            BundleError: the reference file is damaged or does not fit the manifest.
+        """
+        path = self.manifest.self_test.path
+        where = str(self.folder / path)
+        arrays = read_npz(read_checked(self.folder, path, self.manifest.files[path]), where)
+        key, classes = f"logits_{self.entry.format}", len(self.manifest.labels)
+        inputs, logits = arrays.get("inputs"), arrays.get(key)
+        if inputs is None or logits is None or not inputs.ndim or logits.shape != (len(inputs), classes):
+            what = f"want arrays `inputs` (n, ...) and `{key}` (n, {classes})"
+            raise BundleError(what, where, "write the bundle again with compress")
+        if logits.dtype != np.float32 or not np.isfinite(logits).all():
+            raise BundleError(f"`{key}` is not finite float32", where, "write the bundle again with compress")
+        return inputs, logits
+
     def check(self) -> CheckReport:
         """Run the bundle's self-test: does this device give what the model gave where it was made?
 
         Raises:
-            BundleError: the reference file is damaged or does not fit the manifest.
+            BundleError: as reference.
             EngineError: the engine failed, or the model is closed.
         """
         test = self.manifest.self_test
         where = str(self.folder / test.path)
-        arrays = read_npz(read_checked(self.folder, test.path, self.manifest.files[test.path]), where)
-        key = f"logits_{self.entry.format}"
-        inputs, expected = arrays.get("inputs"), arrays.get(key)
-        if inputs is None or expected is None or expected.shape != (len(inputs), len(self.manifest.labels)):
-            what = f"want arrays `inputs` (n, ...) and `{key}` (n, {len(self.manifest.labels)})"
-            raise BundleError(what, where, "write the bundle again with compress")
+        inputs, expected = self.reference()
         try:
             found = self.logits(inputs)
         except InputError as error:
