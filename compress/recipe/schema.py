@@ -164,7 +164,10 @@ class QuantizeConfig(Training):
 
 StageConfig = TrainConfig | DistillConfig | PruneConfig | QuantizeConfig
 KINDS: dict[str, type[TrainConfig] | type[DistillConfig] | type[PruneConfig] | type[QuantizeConfig]] = {
-    c.kind: c for c in (TrainConfig, DistillConfig, PruneConfig, QuantizeConfig)
+    "train": TrainConfig,
+    "distill": DistillConfig,
+    "prune": PruneConfig,
+    "quantize": QuantizeConfig,
 }
 
 

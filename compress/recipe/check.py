@@ -1,0 +1,285 @@
+"""What the schema cannot see: parts of a recipe that are fine alone but not together, or not with what they name."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from compress.errors import DataError, ModelError
+from compress.model.channels import choose_groups, with_channels
+from compress.model.graph import Graph, match_layers
+from compress.model.nets import NETS
+from compress.model.shapes import count_macs, count_parameters, infer_shapes
+from compress.recipe.document import KeyPath, Problem
+from compress.recipe.facts import DataShape, data_shape, net_graph
+from compress.recipe.problems import nearest
+from compress.recipe.schema import (
+    BudgetConfig,
+    DataConfig,
+    DistillConfig,
+    LayerPair,
+    MeasureConfig,
+    NetConfig,
+    PruneConfig,
+    QuantizeConfig,
+    Recipe,
+    StageConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrainConfig,
+    Training,
+)
+
+DEVICES = ("cpu",)  # what this version can measure
+_TRAINING = frozenset(Training.model_fields)
+_SOFT = frozenset({"temperature", "hard_label_weight"})
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A recipe, or what of a faulty one is sound; None (in stages too) stands for what is not."""
+
+    data: DataConfig | None = None
+    teacher: TeacherConfig | None = None
+    student: StudentConfig | None = None
+    has_student: bool = False
+    stages: Sequence[StageConfig | None] = ()
+    target: str | None = None
+    export: tuple[str, ...] | None = None
+    measure: MeasureConfig | None = None
+    budget: BudgetConfig | None = None
+
+    @staticmethod
+    def of(recipe: Recipe) -> "Parts":
+        """All of a sound recipe."""
+        return Parts(
+            recipe.data, recipe.teacher, recipe.student, recipe.student is not None, recipe.stages,
+            recipe.target, recipe.export, recipe.measure, recipe.budget,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Chain:
+    """What is known of the model on its way through the stages."""
+
+    teacher: Graph | None
+    graph: Graph | None
+    same: bool  # it is still the teacher itself
+    trained: bool
+    quantized: bool = False
+    pruned: bool = False
+    problems: list[Problem] = field(default_factory=list)
+
+    def report(self, path: KeyPath, text: str) -> None:
+        self.problems.append(Problem(path, text))
+
+
+def check(parts: Parts) -> list[Problem]:
+    """Every problem that the sound parts have with each other and with the files they name."""
+    problems: list[Problem] = []
+    shape = _check_data(parts.data, problems)
+    teacher = _check_net(parts.teacher, ("teacher",), shape, problems)
+    if parts.teacher is not None and parts.teacher.net is not None and parts.teacher.train is None:
+        text = "a net begins with random weights; add `train: {epochs: 10}`, or give a checkpoint instead"
+        problems.append(Problem(("teacher",), text))
+    graph = _check_net(parts.student, ("student",), shape, problems) if parts.has_student else teacher
+    given = (parts.student is None or parts.student.checkpoint is not None) if parts.has_student else True
+    chain = _Chain(teacher, graph, _same(parts), trained=given, problems=problems)
+    if not given and not parts.stages:
+        text = "it begins with random weights and no stage trains it; begin `stages` with distill or train"
+        chain.report(("student",), text)
+    for i, stage in enumerate(parts.stages):
+        _check_stage(chain, stage, ("stages", i))
+    _check_outputs(parts, chain.quantized, problems)
+    return problems
+
+
+def _same(parts: Parts) -> bool:
+    """True if the model that goes through the stages starts as the teacher itself."""
+    if not parts.has_student:
+        return True
+    a, b = parts.student, parts.teacher
+    return a is not None and b is not None and a.checkpoint is not None and a.checkpoint == b.checkpoint
+
+
+def _check_data(data: DataConfig | None, problems: list[Problem]) -> DataShape | None:
+    if data is None:
+        return None
+    if data.hf is not None and data.revision is None:
+        text = "missing; give the commit of the data set, so that every run reads the same"
+        problems.append(Problem(("data", "revision"), text))
+    if data.hf is None and data.revision is not None:
+        problems.append(Problem(("data", "revision"), "it belongs to hf; leave it out"))
+    if "test" in data.model_fields_set and (data.source == "fashion-mnist" or data.idx is not None):
+        problems.append(Problem(("data", "test"), "it has no effect: this source has a test split of its own"))
+    key = "idx" if data.idx is not None else "npz"
+    try:
+        return data_shape(data)
+    except DataError as error:
+        problems.append(Problem(("data", key), f"{error.where}: {error.what}; {error.fix}"))
+    except OSError as error:
+        problems.append(Problem(("data", key), f"it cannot be read: {error}"))
+    return None
+
+
+def _check_net(config: NetConfig | None, at: KeyPath, shape: DataShape | None, problems: list[Problem]) -> Graph | None:
+    if config is None:
+        return None
+    if config.net is not None and config.net not in NETS:
+        known = f"; the nets are {', '.join(sorted(NETS))}"
+        problems.append(Problem((*at, "net"), f"no net {config.net!r}{nearest(config.net, NETS) or known}"))
+        return None
+    if config.net is not None:
+        takes = NETS[config.net][1]
+        unknown = sorted(set(config.args) - set(takes))
+        for key in unknown:
+            hint = nearest(key, takes) or f"; it takes {', '.join(sorted(takes))}"
+            problems.append(Problem((*at, "args", key), f"{config.net} takes no {key!r}{hint}"))
+        if unknown:
+            return None
+    key = "checkpoint" if config.checkpoint is not None else "args" if config.args else "net"
+    try:
+        return net_graph(config, shape)
+    except ModelError as error:
+        problems.append(Problem((*at, key), f"{error.where}: {error.what}; {error.fix}"))
+    except OSError as error:
+        problems.append(Problem((*at, key), f"it cannot be read: {error}"))
+    return None
+
+
+def _check_stage(chain: _Chain, stage: StageConfig | None, at: KeyPath) -> None:
+    trains = stage is None or isinstance(stage, (TrainConfig, DistillConfig))
+    if not chain.trained and not trains:
+        chain.report(at, "the student still has random weights here; put a distill or train stage before this one")
+    if isinstance(stage, DistillConfig):
+        if chain.same:
+            text = "the model still is the teacher, so there is nothing to learn; name a student, or prune first"
+            chain.report((*at, stage.kind), text)
+        for name in ("hints", "attention"):
+            for i, pair in enumerate(getattr(stage, name)):
+                _check_pair(chain, pair, (*at, stage.kind, name, i), attention=name == "attention")
+    elif isinstance(stage, PruneConfig):
+        _check_prune(chain, stage, (*at, stage.kind))
+        chain.pruned = True
+    elif isinstance(stage, QuantizeConfig):
+        _check_quantize(chain, stage, (*at, stage.kind))
+        chain.quantized = True
+    chain.trained = True
+    chain.same = False
+
+
+def _check_pair(chain: _Chain, pair: LayerPair, at: KeyPath, *, attention: bool) -> None:
+    shapes = []
+    for key, graph in (("teacher", chain.teacher), ("student", chain.graph)):
+        if graph is None:
+            continue
+        known = infer_shapes(graph)
+        name = getattr(pair, key)
+        if key == "student" and chain.quantized:  # quantizing folds batch norms away
+            known = {n.name: known[n.name] for n in graph if n.op != "batch_norm"}
+        if name not in known:
+            hint = nearest(name, known) or f"; its nodes are {', '.join(known)}"
+            chain.report((*at, key), f"the {key} has no node {name!r}{hint}")
+        elif attention and len(known[name]) != 3:
+            text = f"{name} gives shape {list(known[name])}; attention wants images (channels, height, width)"
+            chain.report((*at, key), text)
+        else:
+            shapes.append((name, known[name]))
+    if not attention and len(shapes) == 2:
+        (mine, a), (other, b) = shapes
+        if len(a) != len(b) or a[1:] != b[1:]:
+            text = f"{mine} gives shape {list(a)} and {other} {list(b)}; choose nodes of the same height and width"
+            chain.report(at, text)
+
+
+def _check_prune(chain: _Chain, stage: PruneConfig, at: KeyPath) -> None:
+    given = stage.model_fields_set
+    if stage.finetune_epochs == 0:
+        _no_effect(chain, at, given & (_TRAINING | _SOFT), "finetune_epochs is 0, so nothing is trained")
+    elif not stage.distill:
+        _no_effect(chain, at, given & _SOFT, "distill is false")
+    if stage.what == "weights":
+        _no_effect(chain, at, given & {"round_to"}, "what is weights")
+    if not _check_patterns(chain, stage.layers, (*at, "layers")) or chain.graph is None or stage.what == "weights":
+        return
+    chosen, kept = choose_groups(chain.graph, stage.layers, "prune")
+    if not chosen:
+        reasons = "; ".join(f"{name}: {why}" for name, why in list(kept.items())[:3])
+        chain.report((*at, "layers"), f"no channel can be removed ({reasons})")
+        return
+    key = "keep_macs" if stage.keep_macs is not None else "keep_parameters"
+    goal = stage.keep_macs or stage.keep_parameters or 1.0
+    cost = count_macs if stage.keep_macs is not None else count_parameters
+    least = with_channels(chain.graph, {g.name: min(stage.round_to, g.channels) for g in chosen})
+    share = cost(least) / cost(chain.graph)
+    if goal < share and not chain.pruned:
+        text = f"{goal} cannot be reached: with round_to {stage.round_to} the smallest net keeps {share:.3f}"
+        chain.report((*at, key), text)
+
+
+def _check_quantize(chain: _Chain, stage: QuantizeConfig, at: KeyPath) -> None:
+    given = stage.model_fields_set
+    if chain.quantized:
+        chain.report(at, "the model is quantized already; keep one quantize stage")
+    if stage.how != "qat":
+        _no_effect(chain, at, given & (_TRAINING | _SOFT | {"distill"}), f"how is {stage.how}, which trains nothing")
+    elif not stage.distill:
+        _no_effect(chain, at, given & _SOFT, "distill is false")
+    if stage.how == "dynamic":
+        _no_effect(chain, at, given & {"calibration", "percentile"}, "how is dynamic, which needs no calibration")
+    elif stage.calibration != "percentile":
+        _no_effect(chain, at, given & {"percentile"}, f"calibration is {stage.calibration}")
+    sound = _check_patterns(chain, stage.layers, (*at, "layers"))
+    sound &= _check_patterns(chain, stage.keep_float, (*at, "keep_float"))
+    if sound and chain.graph is not None:
+        wanted = set(match_layers(chain.graph, stage.layers, "layers"))
+        if stage.keep_float and not wanted - set(match_layers(chain.graph, stage.keep_float, "keep_float")):
+            chain.report((*at, "keep_float"), "it leaves no layer to quantize; shorten it")
+
+
+def _check_patterns(chain: _Chain, patterns: str | Sequence[str], at: KeyPath) -> bool:
+    """Report each pattern that matches nothing; False if there was one."""
+    if chain.graph is None or patterns == "all":
+        return True
+    count = len(chain.problems)
+    if at[-1] == "layers" and not patterns:
+        chain.report(at, "it is empty; name layers, or leave it out for all")
+    for i, pattern in enumerate(patterns):
+        try:
+            match_layers(chain.graph, [pattern], "layers")
+        except ModelError as error:
+            names = [n.name for n in chain.graph.layers]
+            text = error.what + (nearest(pattern, names) or f"; {error.fix}")
+            chain.report((*at, i), text)
+    return len(chain.problems) == count
+
+
+def _no_effect(chain: _Chain, at: KeyPath, keys: Iterable[str], why: str) -> None:
+    for key in sorted(keys):
+        chain.report((*at, key), f"it has no effect: {why}; leave it out")
+
+
+def _check_outputs(parts: Parts, quantized: bool, problems: list[Problem]) -> None:
+    export = parts.export or ()
+    for i, form in enumerate(export):
+        if form in export[:i]:
+            problems.append(Problem(("export", i), f"{form} stands here twice"))
+    if not quantized and None not in parts.stages:
+        for i, form in enumerate(export):
+            if form.endswith("-float32") and form.removesuffix("-float32") in export:
+                twin = form.removesuffix("-float32")
+                problems.append(Problem(("export", i), f"nothing is quantized, so this is the same file as {twin}"))
+    if parts.target in ("tflite", "armv7") and export and not any(f.startswith("tflite") for f in export):
+        why = "runs TFLite files only" if parts.target == "tflite" else "has no ONNX Runtime"
+        problems.append(Problem(("export",), f"target {parts.target} {why}; add tflite"))
+    devices = parts.measure.devices if parts.measure is not None else None
+    for i, device in enumerate(devices or ()):
+        if device not in DEVICES:
+            text = f"no device {device!r}; this version measures {', '.join(DEVICES)}"
+            problems.append(Problem(("measure", "devices", i), text))
+        elif device in (devices or ())[:i]:
+            problems.append(Problem(("measure", "devices", i), f"{device} stands here twice"))
+    if parts.budget is not None and devices is not None:
+        for device in parts.budget.latency_ms:
+            if device not in devices:
+                hint = nearest(device, devices) or f"; measured are {', '.join(devices)}"
+                text = f"{device!r} is not among measure.devices{hint}"
+                problems.append(Problem(("budget", "latency_ms", device), text))

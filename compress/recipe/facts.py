@@ -1,0 +1,174 @@
+"""What can be known of data and nets before anything runs: input shape, classes, graphs. Reads headers, not data."""
+
+import gzip
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.errors import CompressError, DataError, ModelError
+from compress.model.graph import Graph
+from compress.model.nets import NETS, build_net
+from compress.model.shapes import infer_shapes
+from compress.recipe.schema import DataConfig, NetConfig
+
+Shape = tuple[int, ...]
+_IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_MAX_WIDTH, _MAX_ENTRIES, _MAX_NODES = 4096, 16, 2000  # of a net's arguments; far beyond what fits an edge device
+
+
+@dataclass(frozen=True, slots=True)
+class DataShape:
+    """input_shape: of one model input, channel first, no batch. classes: how many."""
+
+    input_shape: Shape
+    classes: int
+
+
+BY_NAME = {
+    "mnist-5k": DataShape((1, 28, 28), 10),
+    "digits": DataShape((1, 8, 8), 10),
+    "fashion-mnist": DataShape((1, 28, 28), 10),
+}
+
+
+def data_shape(config: DataConfig) -> DataShape | None:
+    """Shape and classes of a data source; None where only a download could tell.
+
+    Raises:
+        DataError: a file is missing or cannot be read.
+    """
+    if config.source is not None:
+        return BY_NAME[config.source]
+    if config.idx is not None:
+        return _idx_shape(Path(config.idx))
+    return _npz_shape(Path(config.npz)) if config.npz is not None else None
+
+
+def net_graph(config: NetConfig, data: DataShape | None) -> Graph | None:
+    """The graph a net or checkpoint gives for this data; None where the data's shape is not known yet.
+
+    Raises:
+        ModelError: no such net, arguments that make none, or a checkpoint that is missing, damaged or of other data.
+    """
+    if config.checkpoint is not None:
+        graph, _ = read_checkpoint_graph(Path(config.checkpoint))
+    elif data is None:
+        return None
+    else:
+        assert config.net is not None  # the schema asks for exactly one of the two
+        _check_args(config.net, config.args)
+        graph = build_net(config.net, dict(config.args), data.input_shape, data.classes)
+    where = config.checkpoint or f"net {config.net}"
+    try:
+        output = infer_shapes(graph)[graph.output]
+    except CompressError as error:
+        raise ModelError(f"{error.where}: {error.what}", where, "change its arguments") from error
+    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise ModelError(f"its graph is malformed: {error!r}", where, "make the checkpoint again") from error
+    if data is not None and graph.input_shape != data.input_shape:
+        what = f"it takes inputs of shape {list(graph.input_shape)}, the data has {list(data.input_shape)}"
+        raise ModelError(what, where, "use the data it was trained on")
+    if data is not None and output != (data.classes,):
+        what = f"its output has shape {list(output)}, the data has {data.classes} classes"
+        raise ModelError(what, where, "use the data it was trained on")
+    return graph
+
+
+def read_checkpoint_graph(folder: Path) -> tuple[Graph, str]:
+    """The graph of a checkpoint and the digest of its content, without reading its weights.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    where, fix = str(folder), "give a checkpoint folder that compress wrote (it holds model.json)"
+    try:
+        doc = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        what = "it holds no model.json" if folder.is_dir() else "there is no such folder"
+        raise ModelError(what, where, fix) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"model.json cannot be read: {error}", where, fix) from error
+    if not isinstance(doc, dict) or doc.get("format") != "compress.checkpoint":
+        raise ModelError("model.json is no compress checkpoint", where, fix)
+    graph, digest = doc.get("graph"), doc.get("digest")
+    if not isinstance(graph, dict) or not isinstance(digest, str):
+        raise ModelError("model.json holds no graph and digest", where, fix)
+    if not (folder / "weights.safetensors").is_file():
+        raise ModelError("it holds no weights.safetensors", where, fix)
+    return Graph.from_json(graph), digest
+
+
+def _check_args(net: str, args: dict[str, Any]) -> None:
+    """Arguments are whole numbers, or lists of them, like their defaults, and of a size that can be built."""
+    if net not in NETS:
+        return  # build_net says so
+    size = 1
+    for key, default in NETS[net][1].items():
+        value = args.get(key, default)
+        many = isinstance(default, list)
+        entries = value if many and isinstance(value, (list, tuple)) else [value]
+        right_sort = many == isinstance(value, (list, tuple)) and 1 <= len(entries) <= _MAX_ENTRIES
+        if not right_sort or not all(type(v) is int and 1 <= v <= _MAX_WIDTH for v in entries):
+            want = "a list of 1 to 16 whole numbers" if many else "a whole number"
+            raise ModelError(f"{key}: want {want} from 1 to {_MAX_WIDTH}, got {value!r}", "args", "correct it")
+        size *= len(entries) if many else (value if key == "blocks" else 1)
+    if size > _MAX_NODES:
+        raise ModelError(f"{size} blocks; at most {_MAX_NODES}", "args", "make it shallower")
+
+
+def _idx_shape(folder: Path) -> DataShape:
+    fix = "give the folder that holds the four MNIST-style files, plain or .gz"
+    if not folder.is_dir():
+        raise DataError("there is no such folder", str(folder), fix)
+    found = {stem: [p for p in (folder / stem, folder / f"{stem}.gz") if p.is_file()] for stem in _IDX}
+    if missing := [stem for stem, paths in found.items() if not paths]:
+        raise DataError(f"missing: {', '.join(f'{m}[.gz]' for m in missing)}", str(folder), fix)
+    images, labels = found[_IDX[0]][0], found[_IDX[1]][0]
+    head, body = _head(images, 16), _head(labels, None)
+    if len(head) < 16 or head[:2] != b"\0\0" or head[3] != 3 or len(body) < 9 or body[3] != 1:
+        raise DataError("these are no IDX files of images and labels", str(folder), "copy them again from their source")
+    height, width = int.from_bytes(head[8:12], "big"), int.from_bytes(head[12:16], "big")
+    return DataShape((1, height, width), max(body[8:]) + 1)
+
+
+def _head(path: Path, size: int | None) -> bytes:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as f:
+            return f.read(size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"it cannot be read: {error}", str(path), "copy it again from where it came") from error
+
+
+def _npz_shape(path: Path) -> DataShape:
+    if not path.is_file():
+        raise DataError("there is no such file", str(path), "give an .npz with x_train and y_train")
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            shapes = {}
+            for name in ("x_train", "classes"):
+                if f"{name}.npy" in archive.namelist():
+                    with archive.open(f"{name}.npy") as f:
+                        major, _ = np.lib.format.read_magic(f)
+                        read = (
+                            np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                        )
+                        shapes[name] = read(f)[0]
+            if "classes" in shapes:
+                classes = int(shapes["classes"][0])
+            else:
+                with archive.open("y_train.npy") as f:
+                    classes = int(np.lib.format.read_array(f, allow_pickle=False).max()) + 1
+        x = shapes["x_train"]
+    except KeyError as error:
+        raise DataError(f"it lacks {error}", str(path), "name its arrays x_train, y_train, x_test, y_test") from error
+    except (OSError, ValueError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"it cannot be read: {error}", str(path), "write it with numpy.savez") from error
+    if len(x) not in (2, 3, 4):
+        raise DataError(f"x_train has shape {x}", str(path), "want (n, h, w), (n, h, w, channels) or (n, length)")
+    return DataShape((x[3], x[1], x[2]) if len(x) == 4 else (1, *x[1:]) if len(x) == 3 else (x[1],), classes)
