@@ -188,7 +188,7 @@ class _SingleKey:
 
 def _wrap(value: Any) -> Any:
     """A config made in Python stands for its mapping; `- distill:` without options means all defaults."""
-    if isinstance(value, tuple(KINDS.values())):
+    if isinstance(value, (TrainConfig, DistillConfig, PruneConfig, QuantizeConfig)):
         return {value.kind: value}
     if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in KINDS:
         return {k: {} if v is None else v for k, v in value.items()}

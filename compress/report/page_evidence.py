@@ -31,7 +31,7 @@ def ledger(facts: Facts) -> Markup | None:
         table("Parity from each form of the model to the next", heads, rows, kind="ledger"),
         lead=f"From each form of the model to the next, on the same test inputs. {say} Training changes the model on "
         "purpose, so those hops only inform; a conversion must not change it. Differences of logits are in standard "
-        "deviations of the reference.",
+        "deviations of the reference. The upright mark is the whole tolerance.",
     )
 
 
@@ -177,11 +177,11 @@ def _matrix(title: str, names: Sequence[str], confusion: Sequence[Sequence[int]]
 
 def _grown(names: Sequence[str], before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> Markup | None:
     pairs = [
-        (after[i][j] - before[i][j], i, j) for i in range(len(names)) for j in range(len(names)) if i != j and after[i][j] > before[i][j]
+        (after[i][j] - before[i][j], i, j) for i in range(len(names)) for j in range(len(names)) if i != j and after[i][j] > before[i][j] + 1
     ]  # fmt: skip
     pairs.sort(key=lambda t: (-t[0], t[1], t[2]))
     if not pairs:
-        return tag("p", "No confusion became more frequent.")
+        return tag("p", "No confusion grew by more than one example.")
     rows: list[tuple[str | None, list[object]]] = [
         (None, [names[i], names[j], f"{before[i][j]:,}", f"{after[i][j]:,}", f"+{d:,}"]) for d, i, j in pairs[:8]
     ]

@@ -46,7 +46,7 @@ def table(
     first_figure = len(names) - figures
 
     def cell(i: int, body: object) -> Markup:
-        mark = "figure" if i >= first_figure else None
+        mark = " ".join(c for c, on in (("figure", i >= first_figure), ("absent", body == "–")) if on) or None
         if i == 0:
             return tag("th", body, scope="row", role="rowheader", class_=mark)
         return tag("td", tag("div", body), role="cell", data_label=names[i], class_=mark)

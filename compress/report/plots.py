@@ -43,11 +43,11 @@ def strips(rows: Sequence[Strip], *, width: int, about: str) -> Markup:
                 parts.append(tag("path", d=path, class_="dots"))
         at = x(r.p50_ms) if r.p50_ms > 0 else x.start
         parts.append(tag("line", x1=at, x2=at, y1=first - 5, y2=first + tall - 2, class_="median"))
-        y = first + tall + 8
-        parts.append(tag("line", x1=side + 12.0, x2=width - 16.0, y1=y - 6, y2=y - 6, class_="grid"))
+        y = first + tall + 10
+        parts.append(tag("line", x1=side + 12.0, x2=width - 16.0, y1=y - 7, y2=y - 7, class_="grid"))
     ticks = x.ticks(max(3, width // 95))
     axis = [
-        (tag("line", x1=x(t), x2=x(t), y1=2.0, y2=y - 6, class_="grid"), tag("text", words.significant(t, 2), x=x(t), y=y + 10, class_="tick mid"))
+        (tag("line", x1=x(t), x2=x(t), y1=2.0, y2=y - 6, class_="grid"), tag("text", words.tick(words.significant(t, 2)), x=x(t), y=y + 10, class_="tick mid"))
         for t in ticks
     ]  # fmt: skip
     title = "ms for one example" + (", log scale" if x.log else "")

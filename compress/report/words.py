@@ -59,14 +59,15 @@ def shorten(text: str, limit: int) -> str:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """0.03812 -> 0.0381, 14.13 -> 14.1, 1234.5 -> 1,234; no exponent between 1e-6 and 1e12."""
+    """0.03812 -> 0.0381, 14.13 -> 14.1, 1234.5 -> 1,234; an exponent (2.0e−6) only outside 1e-4 to 1e12."""
     if not math.isfinite(value):
         return "not finite"
     if value == 0:
         return "0"
     size = abs(value)
-    if not 1e-6 <= size < 1e12:
-        return f"{value:.{digits - 1}e}".replace("-", "−")
+    if not 1e-4 <= size < 1e12:
+        mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+        return f"{mantissa}e{int(exponent)}".replace("-", "−")
     decimals = max(0, digits - 1 - math.floor(math.log10(size)))
     return f"{value:,.{decimals}f}".replace("-", "−")
 

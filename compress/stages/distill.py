@@ -16,8 +16,6 @@ from compress.stages.batches import Batch
 from compress.stages.loop import fit
 from compress.stages.teacher import Teacher, check_fits, soft_label_loss
 
-VERSION = 1
-
 
 def distill(model: Model, config: DistillConfig, context: Context) -> StageResult:
     """Train the model to agree with context.teacher.
@@ -106,7 +104,7 @@ class _Student(nn.Module):
         for pair in self.attention:
             seen, wanted = _attention(mine[pair.student]), _attention(its[pair.teacher])
             if seen.shape != wanted.shape:
-                wanted = F.adaptive_avg_pool2d(wanted, seen.shape[2:])
+                wanted = F.adaptive_avg_pool2d(wanted, (seen.shape[2], seen.shape[3]))
             total = total + pair.weight * (_unit(seen) - _unit(wanted)).pow(2).sum(1).mean()
         return total
 

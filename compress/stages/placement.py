@@ -68,7 +68,15 @@ def _needs_grid(graph: Graph, node: Node, integer: Collection[str]) -> bool:
     if len(users) == 1 and users[0].op in _RELUS and node.op not in ("input", *_RELUS) and users[0].name in integer:
         return False
     made = node.name in integer and node.op != "input"
-    return made or any(u.name in integer for u in users)
+    return made or _read_as_integer(graph, node, integer)
+
+
+def _read_as_integer(graph: Graph, node: Node, integer: Collection[str]) -> bool:
+    """True if an integer kernel reads these values, be it behind nodes that only move them."""
+    return any(
+        _read_as_integer(graph, user, integer) if user.op in _FOLLOWS_INPUT else user.name in integer
+        for user in graph.users(node.name)
+    )
 
 
 def mark_dynamic(graph: Graph, chosen: Collection[str], bits: int) -> Graph:

@@ -10,8 +10,6 @@ from compress.stages.batches import Batch
 from compress.stages.loop import fit
 from compress.stages.teacher import check_fits, hard_label_loss
 
-VERSION = 1
-
 
 def train(model: Model, config: TrainConfig, context: Context) -> StageResult:
     """Minimise cross entropy on the training split; keep the epoch that is best on validation.

@@ -167,3 +167,9 @@ def make_bundle(tmp_path):
 def bundle(make_bundle):
     """A bundle with a float ONNX and a float TFLite file."""
     return make_bundle()
+
+
+@pytest.fixture(scope="module")
+def tiny_manifest(tmp_path_factory):
+    """The manifest of a bundle with two models, one of them int8."""
+    return write_bundle(tmp_path_factory.mktemp("tiny"), ("onnx", "tflite-int8"))
