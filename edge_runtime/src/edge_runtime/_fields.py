@@ -6,6 +6,7 @@ import difflib
 import math
 from typing import Any
 
+_MOST_UNKNOWN, _LONGEST_KEY = 20, 60  # a hostile document must cost neither time nor screens of text
 _ABSENT = object()  # stands for a nested object whose absence has been noted
 
 
@@ -25,13 +26,14 @@ class Fields:
         self._readable = isinstance(doc, dict)  # one complaint is enough for an object that is none
         if not self._readable and doc is not _ABSENT:
             self.note("", f"{_show(doc)} is not an object")
-        for key in sorted(set(self.doc) - set(known)):
-            near = difflib.get_close_matches(key, known, n=1)
+        for key in sorted(set(self.doc) - set(known))[:_MOST_UNKNOWN]:
+            near = difflib.get_close_matches(key[:_LONGEST_KEY], known, n=1)
             self.note(key, "unknown" + (f"; did you mean {near[0]!r}?" if near else ""))
 
     def at(self, key: str) -> str:
         """The path of a field."""
-        return f"{self.where}.{key}".strip(".") or "the document"
+        shown = key if key.isprintable() and len(key) <= _LONGEST_KEY else ascii(key)[:_LONGEST_KEY]
+        return f"{self.where}.{shown}".strip(".") or "the document"
 
     def note(self, key: str, problem: str) -> None:
         """Remember a problem of one field."""
