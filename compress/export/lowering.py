@@ -19,9 +19,7 @@ from compress.numerics.affine import quantize_bias, quantize_weight
 
 Activation = Literal["", "relu", "relu6"]
 _ACTIVATIONS = ("relu", "relu6")
-_FUSING = ("conv2d", "linear", "add")  # take an activation behind them into themselves
-_INTEGER = (*_FUSING, "avg_pool", "global_avg_pool")  # have an integer kernel that changes the grid
-_KEEPING = ("max_pool", "flatten", "relu", "relu6")  # have an integer kernel that keeps the grid
+_KEEPING = ("max_pool", "flatten", *_ACTIVATIONS)  # only move or clip values: they stay on the grid they come on
 _LARGEST_BIAS = 2.0**30  # leaves the 32-bit accumulator as much room for the sum of products
 
 
@@ -35,6 +33,10 @@ class Grid:
     def quantize(self, value: float) -> int:
         """The grid's number for a real value, clipped."""
         return int(np.clip(np.rint(value / self.scale) + self.zero_point, 0, 255))
+
+    def clips_as(self, activation: Activation) -> bool:
+        """True if quantizing alone cuts off what the activation would."""
+        return self.zero_point == 0 and (activation == "relu" or self.quantize(6.0) == 255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +172,7 @@ class _Lowering:
 
     def _tail(self, node: Node) -> Iterator[Node]:
         """The activation and the quantizer behind a node, as far as nothing else reads what stands before them."""
-        wanted = [_ACTIVATIONS] * (node.op in _FUSING) + [("quantize",)]
-        for ops in wanted:
+        for ops in (_ACTIVATIONS, ("quantize",)):
             users = self.graph.users(node.name)
             if node.name != self.graph.output and len(users) == 1 and users[0].op in ops:
                 node = users[0]

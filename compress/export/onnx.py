@@ -8,6 +8,7 @@ The bytes depend on the model alone. Tensors have names of one or two letters: o
 usually write weigh as much as a layer. Only the nodes of layers keep their names, by which the counts find them.
 """
 
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -97,20 +98,19 @@ class _Writer:
             self._compute(step)
 
     def _compute(self, step: Step) -> None:
-        """An operator, its activation, and for an integer one the quantizer behind it."""
-        grid, target = step.output.grid, self.tensor(step.output)
-        pooled = step.op == "global_avg_pool"
-        if grid is None:
-            after = step.activation or pooled
-            result = self._operator(step, None if after else target)
-        else:
-            after = pooled or (step.activation and not _implied(step.activation, grid))
-            inputs = [self._operator(step, None), *self._grid(grid)]
-            result = self._node("QuantizeLinear", inputs, None if after else target)
-        if pooled:
-            self._node("Flatten", [result], target)
-        elif after:
-            self._activation(step.activation, grid, result, target)
+        """An operator and what follows it: the quantizer of an integer one, flatten, an activation."""
+        grid = step.output.grid
+        parts: list[Callable[[str, str | None], str]] = [lambda _, out: self._operator(step, out)]
+        if grid is not None:
+            parts.append(lambda x, out: self._node("QuantizeLinear", [x, *self._grid(grid)], out))
+        if step.op == "global_avg_pool":
+            parts.append(lambda x, out: self._node("Flatten", [x], out))
+        if step.activation and not (grid and grid.clips_as(step.activation)):
+            parts.append(lambda x, out: self._activation(step.activation, grid, x, out))
+        result = ""
+        for part in parts[:-1]:
+            result = part(result, None)
+        parts[-1](result, self.tensor(step.output))
 
     def _operator(self, step: Step, out: str | None) -> str:
         p = step.parameters
@@ -162,15 +162,14 @@ class _Writer:
         result = self._node("Mul", [real, factor], out if p.bias is None else None)
         return result if p.bias is None else self._node("Add", [result, self._constant(p.bias.reshape(spread))], out)
 
-    def _activation(self, kind: str, grid: Grid | None, x: str, out: str) -> None:
+    def _activation(self, kind: str, grid: Grid | None, x: str, out: str | None) -> str:
         """In float, or as a clip of integers, which gives what quantizing after the activation would give."""
         if grid is not None:
             limits = [np.uint8(grid.zero_point)] + [np.uint8(grid.quantize(6.0))] * (kind == "relu6")
-            self._node("Clip", [x, *(self._constant(limit) for limit in limits)], out)
-        elif kind == "relu6":
-            self._node("Clip", [x, self._constant(np.float32(0)), self._constant(np.float32(6))], out)
-        else:
-            self._node("Relu", [x], out)
+            return self._node("Clip", [x, *(self._constant(limit) for limit in limits)], out)
+        if kind == "relu6":
+            return self._node("Clip", [x, self._constant(np.float32(0)), self._constant(np.float32(6))], out)
+        return self._node("Relu", [x], out)
 
     def _grid(self, grid: Grid) -> list[str]:
         return [self._constant(grid.scale), self._constant(np.uint8(grid.zero_point))]
@@ -190,11 +189,6 @@ class _Writer:
         return out
 
 
-def _implied(activation: str, grid: Grid) -> bool:
-    """True if the grid itself clips as the activation would."""
-    return grid.zero_point == 0 and (activation == "relu" or grid.quantize(6.0) == 255)
-
-
 def _window(step: Step) -> dict[str, Any]:
     """Attributes of a convolution or pooling; what equals the standard's default is left out."""
     a = step.attrs
@@ -208,7 +202,7 @@ def _window(step: Step) -> dict[str, Any]:
     return out
 
 
-def _short_names() -> Any:
+def _short_names() -> Iterator[str]:
     """a, b, ..., Z, aa, ab, ..."""
     for length in count(1):
         for i in range(len(_LETTERS) ** length):

@@ -82,15 +82,15 @@ class _Writer:
         elif step.op in ("max_pool", "avg_pool"):
             self._pool(step)
         elif step.op == "global_avg_pool":
-            options = schema.ReducerOptionsT()
-            axes = self._constant(np.array([1, 2], np.int32))
-            self._operator(_OP.MEAN, 2 if grid else 1, (self.tensors[x.name], axes), step.output, options)
+            inputs = (self.tensors[x.name], self._constant(np.array([1, 2], np.int32)))
+            self._operator(_OP.MEAN, 2 if grid else 1, inputs, step.output, schema.ReducerOptionsT())
+            self._activation(step)
         elif step.op == "flatten":
             shape = self._constant(np.array([-1, *step.output.shape], np.int32))
             self._operator(_OP.RESHAPE, 1, (self.tensors[x.name], shape), step.output)
         elif step.op in ("relu", "relu6"):
-            code = _OP.RELU if step.op == "relu" else _OP.RELU6
-            self._operator(code, 2 if grid else 1, (self.tensors[x.name],), step.output)
+            self.tensors[step.output.name] = self.tensors[x.name]
+            self._clip(step.op, step.output)
         elif step.op == "dequantize":
             self._operator(_OP.DEQUANTIZE, 2, (self.tensors[x.name],), step.output)
         elif grid == self.input_grid and self.tensors[x.name] == self.file.inputs[0]:
@@ -177,6 +177,17 @@ class _Writer:
             pooled = self._new(Value("", step.output.shape, source.grid))
             self.file.operators.append(Operator(code, version, (x,), (pooled,), options))
             self._operator(_OP.QUANTIZE, 1, (pooled,), step.output)
+        self._activation(step)
+
+    def _activation(self, step: Step) -> None:
+        """An activation behind an operator that cannot take it in."""
+        grid = step.output.grid
+        if step.activation and not (grid and grid.clips_as(step.activation)):
+            self._clip(step.activation, step.output)
+
+    def _clip(self, activation: str, value: Value) -> None:
+        code = _OP.RELU if activation == "relu" else _OP.RELU6
+        self._operator(code, 2 if value.grid else 1, (self.tensors[value.name],), value)
 
     def _padded(self, step: Step) -> tuple[int, int]:
         """The tensor a window slides over, and TFLite's padding of it.

@@ -123,10 +123,17 @@ def breaches(result: Result) -> tuple[Hop, ...]:
 
 def margin(row: BudgetRow) -> str:
     """By how much a promise was kept or missed."""
-    away = words.quantity(abs(row.limit - row.value), row.unit)
     if row.ok:
-        return "exactly on the limit" if row.limit == row.value else f"met with {away} to spare"
-    return f"missed by {away}" + (f" ({words.one_line(row.blame)} cost most)" if row.blame else "")
+        return "exactly on the limit" if row.limit == row.value else f"met with {_away(row)} to spare"
+    return f"missed {_over(row)}"
+
+
+def _away(row: BudgetRow) -> str:
+    return words.quantity(abs(row.limit - row.value), row.unit)
+
+
+def _over(row: BudgetRow) -> str:
+    return f"by {_away(row)}" + (f" ({words.one_line(row.blame)} cost most)" if row.blame else "")
 
 
 def factor(value: float | None, more: str, less: str) -> str:
@@ -173,7 +180,7 @@ def _changed(artefact: Artefact, previous: Artefact | None) -> str:
         said.append(f"{previous.precision} → {artefact.precision}")
     if artefact.sparsity - previous.sparsity > 0.005:
         said.append(f"{words.percent(artefact.sparsity, 0)} of weights are zero")
-    if not said and artefact.format != previous.format:
+    if not said and artefact.step == previous.step:
         said.append(f"same model as {'TFLite' if artefact.format == 'tflite' else 'ONNX'}")
     return ", ".join(said) or "weights only"
 
@@ -212,13 +219,14 @@ def _verdict(result: Result, teacher: Row, shipped: Row) -> Verdict:
     if not result.budget:
         budget, budget_grade = "The recipe sets none.", "care"
     elif missed:
-        lines = "; ".join(f"{words.promise(b.name).lower()} {margin(b)}" for b in missed)
+        lines = "; ".join(f"{words.promise(b.name)} {_over(b)}" for b in missed)
         budget, budget_grade = f"Missed: {lines}.", "bad"
     else:
         budget, budget_grade = f"Met: {_every(len(result.budget), 'promise')} kept.", "good"
     trust, trust_grade = _trust(result, shipped)
     ships = f"{shipped.id}, {shipped.artefact.size_bytes:,} bytes"
-    return Verdict(_headline(teacher, shipped), budget, budget_grade, trust, trust_grade, ships)
+    headline = "A smoke run: the chain works, its numbers mean nothing." if result.smoke else _headline(teacher, shipped)
+    return Verdict(headline, budget, budget_grade, trust, trust_grade, ships)
 
 
 def _headline(teacher: Row, shipped: Row) -> str:
@@ -255,7 +263,8 @@ def _trust(result: Result, shipped: Row) -> tuple[str, Grade]:
     checked = [h for h in result.ledger if h.kind == "conversion"]
     broken = breaches(result)
     if broken:
-        bad.append(f"{words.plural(len(broken), 'conversion')} changed what the model does (see the parity ledger)")
+        names = ", ".join(words.one_line(h.name) for h in broken[:3]) + (", …" if len(broken) > 3 else "")
+        bad.append(f"{len(broken)} of {words.plural(len(checked), 'conversion')} changed what the model does ({names})")
     elif checked:
         fine.append(f"parity held at {_every(len(checked), 'conversion')}")
     else:
@@ -285,4 +294,4 @@ def _trust(result: Result, shipped: Row) -> tuple[str, Grade]:
 
 
 def _every(count: int, noun: str) -> str:
-    return f"the only {noun}" if count == 1 else f"all {count} {noun}s"
+    return f"the only {noun}" if count == 1 else f"both {noun}s" if count == 2 else f"all {count:,} {noun}s"

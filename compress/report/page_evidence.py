@@ -22,7 +22,7 @@ def ledger(facts: Facts) -> Markup | None:
         return None
     broken = len(facts.breaches)
     checked = sum(h.kind == "conversion" for h in hops)
-    say = f"{broken} of {checked} conversions broke their tolerance." if broken else f"All {checked} conversions held."
+    say = f"{broken} of {words.plural(checked, 'conversion')} broke the tolerance." if broken else f"All conversions held ({checked})."
     heads = ("Hop", "Same answer", "Largest difference", "Tolerance used", "Outcome")
     rows = [(f"{h.kind}{'' if h.ok or h.kind == 'training' else ' breach'}", _hop(h)) for h in hops]
     return section(
@@ -64,7 +64,8 @@ def _used(name: str, limit: float, h: Hop) -> Markup:
         return tag("p", f"{readable} {words.significant(limit)}")
     value, allowed = spent
     share = value / allowed if allowed > 1e-12 else (0.0 if value < 1e-12 else math.inf)
-    text = f"{readable}: {'none allowed' if math.isinf(share) else f'{100 * share:.0f} %'}"
+    much = "none is allowed" if math.isinf(share) else f"{share:,.1f} times what is allowed" if share > 2 else f"{100 * share:.0f} %"
+    text = f"{readable}: {much}"
     return tag("p", bar(share / 2, limit=0.5, kind="over" if share > 1 else ""), tag("span", text))
 
 
@@ -223,7 +224,7 @@ def training(facts: Facts) -> Markup | None:
     for step in facts.result.steps:
         found = series(step.metrics)
         scalars = [
-            (words.one_line(k).replace("_", " "), words.significant(float(v), 4))
+            (words.one_line(k).replace("_", " "), words.tick(words.significant(float(v), 4)))
             for k, v in step.metrics.items()
             if isinstance(v, int | float) and not isinstance(v, bool)
         ]

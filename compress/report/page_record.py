@@ -80,7 +80,7 @@ def _code(text: str) -> Markup:
 
 def _facts(title: str, pairs: Iterable[tuple[str, Any]]) -> Markup:
     rows = [
-        tag("tr", tag("th", words.one_line(k).replace("_", " "), scope="row"), tag("td", _plain(k, v)))
+        tag("tr", tag("th", words.one_line(k).removesuffix("_bytes").replace("_", " "), scope="row"), tag("td", _plain(k, v)))
         for k, v in pairs
     ]
     return tag("div", tag("table", tag("caption", title), tag("tbody", rows), class_="facts")) if rows else join()
@@ -102,8 +102,8 @@ def _plain(key: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(_plain("", v) for v in value) or "none"
-    if isinstance(value, int) and key.endswith("_bytes"):
-        return words.size(value)
+    if isinstance(value, int):
+        return words.size(value) if key.endswith("_bytes") else f"{value:,}"
     if isinstance(value, float):
-        return words.significant(value, 4)
+        return words.tick(words.significant(value, 4))
     return words.one_line(str(value))

@@ -74,7 +74,7 @@ def header(facts: Facts) -> Markup:
         words.one_line(r.data.name),
         words.one_line(str(r.recipe.get("target", ""))),
         f"seed {r.seed}",
-        words.one_line(r.started),
+        words.moment(r.started),
         f"took {words.duration(r.seconds)}",
     ]
     return tag(

@@ -78,7 +78,7 @@ def curve(values: Sequence[float], *, title: str, about: str) -> Markup:
         "svg",
         tag("text", words.shorten(title, 40), x=2.0, y=12.0, class_="name"),
         [tag("line", x1=left, x2=right, y1=y(t), y2=y(t), class_="grid") for t in ticks],
-        [tag("text", words.significant(t, 3) if t else "0", x=left - 6, y=y(t) + 4, class_="tick end") for t in ticks],
+        [tag("text", words.tick(words.significant(t, 3)), x=left - 6, y=y(t) + 4, class_="tick end") for t in ticks],
         tag("polyline", points=line, class_="curve"),
         tag("circle", cx=xs[-1], cy=y(values[-1]), r=3.5, class_="mark onnx solid"),
         tag("text", words.significant(values[-1], 3), x=right + 8, y=y(values[-1]) + 4, class_="name strong"),

@@ -5,8 +5,10 @@ Typographic signs are used throughout (true minus, multiplication sign); `ascii_
 
 import math
 import unicodedata
+from datetime import datetime
 
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+_MONTHS = "January February March April May June July August September October November December".split()  # no locale
 _ASCII = str.maketrans(
     {
         "×": "x",
@@ -138,6 +140,16 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}\u00a0min {whole % 60}\u00a0s"
     return f"{whole // 3600}\u00a0h {whole % 3600 // 60}\u00a0min"
+
+
+def moment(text: str) -> str:
+    """An ISO date and time for people; anything else as it is."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return one_line(text)
+    zone = at.strftime("%Z").removesuffix("+00:00")
+    return f"{at.day} {_MONTHS[at.month - 1]} {at:%Y, %H:%M} {zone}".rstrip()
 
 
 def quantity(value: float, unit: str) -> str:

@@ -51,7 +51,7 @@ def run_recipe(
     world = World()
     display = Display(console, quiet=quiet or not world.main)
     cache = Cache(cache_root or default_cache(), display.warn)
-    folder = RunFolder(out or Path("runs") / (recipe.name + ("-smoke" if smoke else "")))
+    folder = RunFolder(out or Path("runs") / recipe.name)
     walk = Walk(recipe, cache, folder, display, world)
     if not world.main:
         walk.models()

@@ -243,7 +243,7 @@ class Walk:
 
         return self.step(f"{name} in torch", "evaluate", key, write)
 
-    def _exported(self, file: Artefact) -> Entry:
+    def _exported(self, file: File) -> Entry:
         inputs = {"file": file.sha256, "data": self.handle.fingerprint}
         tools = {**record.versions(record.ENGINES[file.plan.format]), "cpu": host_facts()["cpu"]}
         key = make_key("logits.file", {}, version=EVIDENCE_VERSION, inputs=inputs, seed=0, tools=tools)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 LARGEST_FILE_BYTES = 2**31 - 1  # neither engine takes a larger model out of memory
 LARGEST_ARRAYS_BYTES = 1 << 28
+_LONGEST_HEADER = 10_000
+_HEADER = re.compile(
+    r"\{'descr': *'([^']{1,40})', *'fortran_order': *(True|False), *'shape': *\(((?: *\d{1,10},?)*) *\),? *\}\s*"
+)
+_NUMBERS = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
 _COPY_AGAIN = "copy the bundle again, whole"
 
 
@@ -171,27 +177,30 @@ def read_npz(data: bytes, where: str) -> dict[str, NDArray[Any]]:
 
 
 def read_npy(data: bytes) -> NDArray[Any]:
-    """The array of a .npy file's content.
+    """The array of a .npy file's content, in native byte order and C order.
+
+    Its header is a Python literal; numpy would parse it with a tokenizer and warn, so a strict pattern reads it here.
 
     Raises:
         ValueError: not such a file, not numbers, or its header promises other than it holds.
     """
-    stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f".npy version {version} is unknown")
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    try:
-        shape, fortran, dtype = read_header(stream)
-    except (SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:  # the header is a Python literal
-        raise ValueError(f"its header is damaged: {type(error).__name__}") from error
-    if dtype.kind not in "biuf" or any(d < 0 for d in shape):
-        raise ValueError(f"it holds dtype {dtype}, not plain numbers")
+    if data[:6] != b"\x93NUMPY" or data[6:8] not in (b"\x01\x00", b"\x02\x00"):
+        raise ValueError("it does not start as a .npy file of version 1 or 2")
+    start = 10 if data[6] == 1 else 12
+    body = start + int.from_bytes(data[8:start], "little")
+    header = _HEADER.fullmatch(data[start : min(body, start + _LONGEST_HEADER)].decode("latin-1"))
+    if header is None:
+        raise ValueError("its header is damaged")
+    descr, fortran, dimensions = header.groups()
+    if not _NUMBERS.fullmatch(descr):
+        raise ValueError(f"it holds dtype {descr}, not plain numbers")
+    dtype = np.dtype(descr)
+    shape = tuple(int(d) for d in dimensions.split(",") if d.strip())
     count = 1
     for d in shape:
         count *= d
-    if count * dtype.itemsize != len(data) - stream.tell():
-        raise ValueError(f"shape {shape} of {dtype} does not fit {len(data) - stream.tell():,} bytes")
-    flat = np.frombuffer(data, dtype, count, stream.tell())
-    array = flat.reshape(shape, order="F" if fortran else "C")
-    return cast("NDArray[Any]", array.astype(dtype.newbyteorder("="), order="C"))
+    if len(shape) > 16 or count * dtype.itemsize != len(data) - body:
+        raise ValueError(f"shape {shape} of {dtype} does not fit {len(data) - body:,} bytes")
+    array = np.frombuffer(data, dtype, count, body) if count else np.empty(0, dtype)
+    array = array.reshape(shape, order="F" if fortran == "True" else "C")
+    return array.astype(dtype.newbyteorder("="), order="C")

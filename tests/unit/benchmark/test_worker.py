@@ -81,7 +81,7 @@ def test_even_the_slowest_model_is_timed_once():
 def test_the_order_of_blocks_is_random_balanced_and_repeatable():
     def order(seed):
         machine = Machine()
-        machine.interleave([machine.call("a", 1.0), machine.call("b", 1.0)], seed=seed, seconds=8.0)
+        machine.interleave([machine.call("a", 1.0), machine.call("b", 1.0)], seed=seed, seconds=8.0, max_seconds=9.0)
         starts = machine.log[6::21]  # a first round of 1 + 2 runs each to learn the pace, then blocks of 1 + 20 runs
         return "".join(starts)
 
