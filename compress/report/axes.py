@@ -16,7 +16,10 @@ class Axis:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        low, high, at = (math.log10(v) for v in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        """Where a value stands, in pixels."""
+        low, high, at = (
+            (math.log10(v) for v in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        )
         return self.start + (self.end - self.start) * (at - low) / (high - low)
 
     def ticks(self, wanted: int = 5) -> list[float]:
@@ -24,7 +27,15 @@ class Axis:
         return _log_ticks(self.low, self.high, wanted) if self.log else _linear_ticks(self.low, self.high, wanted)
 
 
-def fit(values: Sequence[float], start: float, end: float, *, log: bool = False, pad: float = 0.08, ceiling: float = math.inf) -> Axis:  # fmt: skip
+def fit(
+    values: Sequence[float],
+    start: float,
+    end: float,
+    *,
+    log: bool = False,
+    pad: float = 0.08,
+    ceiling: float = math.inf,
+) -> Axis:
     """An axis around the values, with a share of the span as room on both sides."""
     low, high = min(values), max(values)
     if log:

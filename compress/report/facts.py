@@ -28,27 +28,27 @@ class Row:
 
     @property
     def role(self) -> str:
+        """What tables call it, on one line."""
         return words.one_line(self.artefact.role)
 
     @property
     def id(self) -> str:
+        """Its id, on one line."""
         return words.one_line(self.artefact.id)
 
     @property
     def speed(self) -> float | None:
+        """Teacher's latency over this one's; None where it was not measured."""
         return 1.0 if self.is_teacher and self.latency else self.latency.ratio if self.latency else None
 
     @property
-    def drop_points(self) -> float | None:
-        """This minus the teacher in percentage points, from the paired comparison; None without one."""
-        return self.artefact.paired.difference_points if self.artefact.paired else None
-
-    @property
     def integer(self) -> int:
+        """Operators that run in integer arithmetic."""
         return sum(v for k, v in self.artefact.kernels.items() if k in ("integer", "dynamic-integer"))
 
     @property
     def float(self) -> int:
+        """All other operators."""
         return sum(self.artefact.kernels.values()) - self.integer
 
 
@@ -88,14 +88,17 @@ class Facts:
 
     @property
     def teacher(self) -> Row:
+        """The reference: the first artefact."""
         return self.rows[0]
 
     @property
     def shipped(self) -> Row:
+        """What went into the bundle."""
         return next(r for r in self.rows if r.is_shipped)
 
     @property
     def breaches(self) -> tuple[Hop, ...]:
+        """Conversions over their tolerance."""
         return breaches(self.result)
 
 
@@ -225,7 +228,9 @@ def _verdict(result: Result, teacher: Row, shipped: Row) -> Verdict:
         budget, budget_grade = f"Met: {_every(len(result.budget), 'promise')} kept.", "good"
     trust, trust_grade = _trust(result, shipped)
     ships = f"{shipped.id}, {shipped.artefact.size_bytes:,} bytes"
-    headline = "A smoke run: the chain works, its numbers mean nothing." if result.smoke else _headline(teacher, shipped)
+    headline = (
+        "A smoke run: the chain works, its numbers mean nothing." if result.smoke else _headline(teacher, shipped)
+    )
     return Verdict(headline, budget, budget_grade, trust, trust_grade, ships)
 
 

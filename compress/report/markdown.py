@@ -44,8 +44,20 @@ def _verdict(found: Facts) -> str:
 
 
 def _files(found: Facts) -> str:
-    heads = ("File", "Accuracy", "Points against teacher", "Size", "Smaller", "Latency p50", "Faster", "Integer / float")
-    return _table(heads, [_file(r) for r in found.rows], 1) + "\n\nIn brackets: 95 % intervals. Factors are against the teacher."
+    heads = (
+        "File",
+        "Accuracy",
+        "Points against teacher",
+        "Size",
+        "Smaller",
+        "Latency p50",
+        "Faster",
+        "Integer / float",
+    )
+    return (
+        _table(heads, [_file(r) for r in found.rows], 1)
+        + "\n\nIn brackets: 95 % intervals. Factors are against the teacher."
+    )
 
 
 def _file(r: Row) -> list[str]:
@@ -80,17 +92,23 @@ def _steps(found: Facts) -> str:
         ]
         for s in found.steps
     ]
-    return "### What each step gained and cost\n\n" + _table(("Step", "What changed", "Accuracy", "Size", "Latency"), rows, 2)
+    return "### What each step gained and cost\n\n" + _table(
+        ("Step", "What changed", "Accuracy", "Size", "Latency"), rows, 2
+    )
 
 
 def _budget(found: Facts) -> str:
     if not found.result.budget:
         return ""
     rows = [
-        [words.promise(b.name) if words.promise(b.name) != words.one_line(b.name) else escape(b.name),
-         words_of(b.limit, b.unit), words_of(b.value, b.unit), escape(margin(b))]
+        [
+            words.promise(b.name) if words.promise(b.name) != words.one_line(b.name) else escape(b.name),
+            words_of(b.limit, b.unit),
+            words_of(b.value, b.unit),
+            escape(margin(b)),
+        ]
         for b in found.result.budget
-    ]  # fmt: skip
+    ]
     return "### Budget\n\n" + _table(("Promise", "At most", "Measured", "Outcome"), rows, 1)
 
 

@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-from compress.report import page_evidence, page_record, page_top, words
+from compress.report import page_charts, page_classes, page_evidence, page_record, page_top, words
 from compress.report.facts import facts
 from compress.report.markup import Markup, join, tag
 from compress.result import Result
@@ -31,13 +31,13 @@ def render(result: Result) -> str:
     """
     found = facts(result)
     drawn = {
-        "charts": page_top.charts(found),
+        "charts": page_charts.charts(found),
         "steps": page_top.steps(found),
         "files": page_top.files(found),
         "budget": page_top.budget(found),
         "ledger": page_evidence.ledger(found),
         "layers": page_evidence.layers(found),
-        "classes": page_evidence.classes(found),
+        "classes": page_classes.classes(found),
         "timings": page_evidence.timings(found),
         "training": page_evidence.training(found),
         "record": page_record.record(found),
@@ -59,7 +59,16 @@ def render(result: Result) -> str:
     body = tag(
         "body",
         tag("a", "Skip to the content", href="#content", class_="skip"),
-        tag("main", page_top.header(found), tag("nav", links, aria_label="Parts of this report"), list(drawn.values()), id="content"),
-        tag("footer", tag("p", f"Drawn from result.json alone; every number is in that file. Result format {result.version}.")),
-    )  # fmt: skip
+        tag(
+            "main",
+            page_top.header(found),
+            tag("nav", links, aria_label="Parts of this report"),
+            list(drawn.values()),
+            id="content",
+        ),
+        tag(
+            "footer",
+            tag("p", f"Drawn from result.json alone; every number is in that file. Result format {result.version}."),
+        ),
+    )
     return join(Markup("<!doctype html>\n"), tag("html", head, body, lang="en"), Markup("\n"))

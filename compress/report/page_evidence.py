@@ -1,18 +1,15 @@
-"""The middle of the page: parity ledger, per-layer treatment, classes, training, timings."""
+"""The middle of the page: parity ledger, per-layer treatment, timings, training."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from compress.report import words
 from compress.report.facts import Facts, Row
 from compress.report.markup import Markup, join, tag
-from compress.report.page_top import icon, minor, section, table
-from compress.report.plots import Strip, bar, both, curve, dumbbell, strips
-from compress.result import Accuracy, Hop, LayerRow
-
-CLASSES = 30  # rows of the recall table
-MATRIX = 20  # classes up to which a whole confusion matrix is drawn
+from compress.report.page_parts import icon, minor, plain, readable, section, table
+from compress.report.plots import Strip, bar, both, curve, strips
+from compress.result import Hop, LayerRow, StepRow
 
 
 def ledger(facts: Facts) -> Markup | None:
@@ -22,7 +19,11 @@ def ledger(facts: Facts) -> Markup | None:
         return None
     broken = len(facts.breaches)
     checked = sum(h.kind == "conversion" for h in hops)
-    say = f"{broken} of {words.plural(checked, 'conversion')} broke the tolerance." if broken else f"All conversions held ({checked})."
+    say = (
+        f"{broken} of {words.plural(checked, 'conversion')} broke the tolerance."
+        if broken
+        else f"All conversions held ({checked})."
+    )
     heads = ("Hop", "Same answer", "Largest difference", "Tolerance used", "Outcome")
     rows = [(f"{h.kind}{'' if h.ok or h.kind == 'training' else ' breach'}", _hop(h)) for h in hops]
     return section(
@@ -59,13 +60,18 @@ def _used(name: str, limit: float, h: Hop) -> Markup:
         "agreement": (1 - h.agreement, 1 - limit),
         "largest_difference": (h.largest_difference, limit),
     }.get(name)
-    readable = words.one_line(name).replace("_", " ")
     if spent is None:
-        return tag("p", f"{readable} {words.significant(limit)}")
+        return tag("p", f"{readable(name)} {words.significant(limit)}")
     value, allowed = spent
     share = value / allowed if allowed > 1e-12 else (0.0 if value < 1e-12 else math.inf)
-    much = "none is allowed" if math.isinf(share) else f"{share:,.1f} times what is allowed" if share > 2 else f"{100 * share:.0f} %"
-    text = f"{readable}: {much}"
+    much = (
+        "none is allowed"
+        if math.isinf(share)
+        else f"{share:,.1f} times what is allowed"
+        if share > 2
+        else f"{100 * share:.0f} %"
+    )
+    text = f"{readable(name)}: {much}"
     return tag("p", bar(share / 2, limit=0.5, kind="over" if share > 1 else ""), tag("span", text))
 
 
@@ -108,93 +114,11 @@ def _layer(x: LayerRow, most: int, total: int) -> list[object]:
     ]
 
 
-def classes(facts: Facts) -> Markup | None:
-    """Recall of each class and the confusions, teacher against shipped."""
-    before, after = facts.teacher.accuracy, facts.shipped.accuracy
-    if before is None or after is None or before.split != after.split:
-        return None
-    names = [words.one_line(c) for c in facts.result.data.classes]
-    if not len(names) == len(after.per_class_recall) == len(before.per_class_recall):
-        return None
-    alone = facts.shipped.is_teacher
-    small = len(names) <= MATRIX
-    parts: list[object] = [_recall(names, before, after)]
-    if small and before.confusion and after.confusion:
-        grids = [_matrix(f"Shipped: {facts.shipped.role}", names, after.confusion)]
-        if not alone:
-            grids.insert(0, _matrix("Teacher", names, before.confusion))
-        parts += [tag("h3", "Confusion"), tag("div", grids, class_="pair")]
-        parts.append(tag("p", "Rows are the true class, columns the answer; empty cells are zero.", class_="fine"))
-    if not alone and before.confusion and after.confusion:
-        parts.append(_grown(names, before.confusion, after.confusion))
-    lead = f"On {after.count:,} {after.split} examples. Recall: the share of a class that was recognised."
-    return section("classes", "Class by class", *parts, lead=lead)
-
-
-def _recall(names: Sequence[str], before: Accuracy, after: Accuracy) -> Markup:
-    known = [
-        (n, b, a) for n, b, a in zip(names, before.per_class_recall, after.per_class_recall, strict=True) if b is not None and a is not None
-    ]  # fmt: skip
-    known.sort(key=lambda t: t[2] - t[1])
-    shown = known[:CLASSES]
-    low = math.floor(10 * min((min(b, a) for _, b, a in shown), default=0.0) - 1e-9) / 10
-    low = min(max(low, 0.0), 0.9)
-    rows: list[tuple[str | None, list[object]]] = [
-        (None, [n, dumbbell(b, a, low), words.percent(b, 1), words.percent(a, 1), f"{words.points(100 * (a - b), 1)}"])
-        for n, b, a in shown
-    ]
-    absent = len(names) - len(known)
-    notes = [f"Hollow: teacher, filled: shipped; the line runs from {100 * low:.0f} % to 100 %. Most harmed first."]
-    if len(known) > len(shown):
-        notes.append(f"The {len(shown)} most harmed of {len(known):,} classes.")
-    if absent:
-        notes.append(f"{words.plural(absent, 'class', 'classes')} had no example.")
-    heads = ("Class", "Recall", "Teacher", "Shipped", "Points")
-    return join(
-        tag("h3", "Recall"),
-        tag("p", " ".join(notes), class_="fine"),
-        table("Recall by class, teacher and shipped file", heads, rows, kind="recall", figures=3),
-    )
-
-
-def _matrix(title: str, names: Sequence[str], confusion: Sequence[Sequence[int]]) -> Markup:
-    wrong = max((v for i, row in enumerate(confusion) for j, v in enumerate(row) if i != j), default=0) or 1
-    short = [words.shorten(n, 6) for n in names]
-
-    def cell(i: int, j: int, v: int) -> Markup:
-        if i == j:
-            return tag("td", f"{v:,}", class_="right")
-        share = math.sqrt(v / wrong)
-        return tag("td", f"{v:,}" if v else "", style=f"--v:{share:.2f}" if v else None)
-
-    head = tag("tr", tag("th", tag("span", "true \\ answer"), scope="col"), [tag("th", s, scope="col", title=n) for s, n in zip(short, names, strict=True)])  # fmt: skip
-    body = [
-        tag("tr", tag("th", short[i], scope="row", title=names[i]), [cell(i, j, v) for j, v in enumerate(row)])
-        for i, row in enumerate(confusion)
-    ]
-    grid = tag("table", tag("caption", title), tag("thead", head), tag("tbody", body), class_="confusion")
-    return tag("div", grid, class_="scroll", tabindex="0", role="region", aria_label=f"Confusion matrix, {title}")
-
-
-def _grown(names: Sequence[str], before: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> Markup | None:
-    pairs = [
-        (after[i][j] - before[i][j], i, j) for i in range(len(names)) for j in range(len(names)) if i != j and after[i][j] > before[i][j] + 1
-    ]  # fmt: skip
-    pairs.sort(key=lambda t: (-t[0], t[1], t[2]))
-    if not pairs:
-        return tag("p", "No confusion grew by more than one example.")
-    rows: list[tuple[str | None, list[object]]] = [
-        (None, [names[i], names[j], f"{before[i][j]:,}", f"{after[i][j]:,}", f"+{d:,}"]) for d, i, j in pairs[:8]
-    ]
-    heads = ("True class", "Taken for", "Teacher", "Shipped", "More")
-    return join(
-        tag("h3", "Confusions that grew most"),
-        table("Confusions that grew most, in examples", heads, rows, kind="grown", figures=3),
-    )
-
-
 def series(metrics: Mapping[str, Any]) -> dict[str, list[float]]:
-    """The numbers by epoch among a stage's metrics: lists of numbers, and lists of mappings by key. Non-finite end one."""
+    """The numbers by epoch among a stage's metrics: lists of numbers, and lists of mappings by key.
+
+    A list is read up to its first value that is no finite number.
+    """
     out: dict[str, list[float]] = {}
     for key, value in metrics.items():
         if not isinstance(value, list | tuple) or len(value) < 2:
@@ -219,35 +143,35 @@ def _finite(values: Iterable[Any]) -> list[float]:
 
 
 def training(facts: Facts) -> Markup | None:
-    """Curves by epoch and the stages' other numbers."""
-    blocks = []
-    for step in facts.result.steps:
-        found = series(step.metrics)
-        scalars = [
-            (words.one_line(k).replace("_", " "), words.tick(words.significant(float(v), 4)))
-            for k, v in step.metrics.items()
-            if isinstance(v, int | float) and not isinstance(v, bool)
-        ]
-        if not (found or scalars or step.kept):
-            continue
-        cost = "taken from the cache" if step.cached else f"took {words.duration(step.seconds)}"
-        curves = [
-            curve(v, title=words.one_line(k).replace("_", " "),
-                  about=f"{words.one_line(k)} over {len(v)} epochs, from {words.significant(v[0])} to {words.significant(v[-1])}")
-            for k, v in found.items()
-        ]  # fmt: skip
-        kept = [f"{words.one_line(k)}: {words.one_line(v)}" for k, v in step.kept.items()]
-        blocks.append(
-            tag(
-                "div",
-                tag("h3", words.one_line(step.name), tag("small", f"{words.one_line(step.kind)}, {cost}")),
-                tag("div", curves, class_="curves") if curves else None,
-                tag("p", "; ".join(f"{k} {v}" for k, v in scalars), class_="fine") if scalars else None,
-                join(tag("p", "Left alone:", class_="fine"), tag("ul", [tag("li", k) for k in kept], class_="fine")) if kept else None,
-                class_="step",
-            )
-        )  # fmt: skip
+    """Curves by epoch and the stages' other facts."""
+    blocks = [b for b in map(_step, facts.result.steps) if b is not None]
     return section("training", "Training", blocks, lead="What each stage recorded while it ran.") if blocks else None
+
+
+def _step(step: StepRow) -> Markup | None:
+    found = series(step.metrics)
+    others = [
+        f"{readable(k)} {plain(k, v)}"
+        for k, v in step.metrics.items()
+        if k not in found and (isinstance(v, str | int | float) or (isinstance(v, list | tuple) and v and k == "notes"))
+    ]
+    if not (found or others or step.kept):
+        return None
+    cost = "taken from the cache" if step.cached else f"took {words.duration(step.seconds)}"
+    kept = [tag("li", f"{words.one_line(k)}: {words.one_line(v)}") for k, v in step.kept.items()]
+    return tag(
+        "div",
+        tag("h3", words.one_line(step.name), tag("small", f"{words.one_line(step.kind)}, {cost}")),
+        tag("div", [_curve(k, v) for k, v in found.items()], class_="curves") if found else None,
+        tag("p", "; ".join(others), class_="fine") if others else None,
+        join(tag("p", "Left alone:", class_="fine"), tag("ul", kept, class_="fine")) if kept else None,
+        class_="step",
+    )
+
+
+def _curve(name: str, values: list[float]) -> Markup:
+    ends = f"from {words.significant(values[0])} to {words.significant(values[-1])}"
+    return curve(values, title=readable(name), about=f"{readable(name)} over {len(values)} epochs, {ends}")
 
 
 def timings(facts: Facts) -> Markup | None:
@@ -255,10 +179,8 @@ def timings(facts: Facts) -> Markup | None:
     timed = [r for r in facts.rows if r.latency]
     if not timed:
         return None
-    bands = [
-        Strip(r.role, r.latency.processes_ms, r.latency.p50_ms, r.is_shipped) for r in timed if r.latency
-    ]
-    about = f"Strip plot of block medians in milliseconds for {words.plural(len(bands), 'file')}; p50 values are in the table below."
+    bands = [Strip(r.role, r.latency.processes_ms, r.latency.p50_ms, r.is_shipped) for r in timed if r.latency]
+    about = f"Block medians in milliseconds for {words.plural(len(bands), 'file')}; p50 is in the table below."
     heads = ("File", "Where", "How", "p50", "p90", "Against teacher", "Load", "First call", "Peak memory")
     rows = [(None, _timing(r, i)) for r in facts.rows for i in range(len(r.artefact.latency))]
     return section(
@@ -266,9 +188,9 @@ def timings(facts: Facts) -> Markup | None:
         "Latency, block by block",
         tag("figure", both(strips(bands, width=1040, about=about), strips(bands, width=344, about=about))),
         table("Every latency measurement", heads, rows, kind="timings", figures=6),
-        lead=f"One example at a time on {words.one_line(facts.device or '')}. Each dot is the median of a block of calls, each line of dots a "
-        "fresh process, the upright bar p50. Blocks of all files were interleaved with the teacher's.",
-    )  # fmt: skip
+        lead=f"One example at a time on {words.one_line(facts.device or '')}. Each dot is the median of a block of "
+        "calls, each line of dots a fresh process, the upright bar p50. Blocks of all files were interleaved with the teacher's.",
+    )
 
 
 def _timing(r: Row, i: int) -> list[object]:

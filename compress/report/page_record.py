@@ -9,7 +9,7 @@ import yaml
 from compress.report import words
 from compress.report.facts import Facts
 from compress.report.markup import Markup, join, tag
-from compress.report.page_top import section
+from compress.report.page_parts import plain, readable, section
 
 LABELS = {
     "measured": "read off the exported file or a clock on the named device",
@@ -64,14 +64,26 @@ def reproduce(facts: Facts) -> Markup:
         tag(
             "ol",
             tag("li", f"Save the recipe below as {file}."),
-            tag("li", f"Install the same versions{f', on Python {words.one_line(python)}' if python else ''}:", _code(f"pip install {pins}")) if pins else None,
+            tag(
+                "li",
+                f"Install the same versions{f', on Python {words.one_line(python)}' if python else ''}:",
+                _code(f"pip install {pins}"),
+            )
+            if pins
+            else None,
             tag("li", "Run it; what is in the cache is not run again:", _code(f"compress run {file}")),
             class_="how",
         ),
-        tag("p", f"Seed {r.seed}, recipe digest ", tag("code", digest), ". On the same machine the same recipe gives the same bytes; timings vary.", class_="fine"),
+        tag(
+            "p",
+            f"Seed {r.seed}, recipe digest ",
+            tag("code", digest),
+            ". On the same machine the same recipe gives the same bytes; timings vary.",
+            class_="fine",
+        ),
         tag("h3", "The recipe as it ran"),
         _code(words.clean(yaml.safe_dump(r.recipe, sort_keys=False, allow_unicode=True, width=90))),
-    )  # fmt: skip
+    )
 
 
 def _code(text: str) -> Markup:
@@ -80,7 +92,11 @@ def _code(text: str) -> Markup:
 
 def _facts(title: str, pairs: Iterable[tuple[str, Any]]) -> Markup:
     rows = [
-        tag("tr", tag("th", words.one_line(k).removesuffix("_bytes").replace("_", " "), scope="row"), tag("td", _plain(k, v)))
+        tag(
+            "tr",
+            tag("th", readable(k.removesuffix("_bytes")), scope="row"),
+            tag("td", plain(k, v)),
+        )
         for k, v in pairs
     ]
     return tag("div", tag("table", tag("caption", title), tag("tbody", rows), class_="facts")) if rows else join()
@@ -93,17 +109,3 @@ def _flat(host: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]
             yield from _flat(value, f"{name} ")
         else:
             yield name, value
-
-
-def _plain(key: str, value: Any) -> str:
-    if value is None:
-        return "not known"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(_plain("", v) for v in value) or "none"
-    if isinstance(value, int):
-        return words.size(value) if key.endswith("_bytes") else f"{value:,}"
-    if isinstance(value, float):
-        return words.tick(words.significant(value, 4))
-    return words.one_line(str(value))

@@ -47,9 +47,12 @@ def strips(rows: Sequence[Strip], *, width: int, about: str) -> Markup:
         parts.append(tag("line", x1=side + 12.0, x2=width - 16.0, y1=y - 7, y2=y - 7, class_="grid"))
     ticks = x.ticks(max(3, width // 95))
     axis = [
-        (tag("line", x1=x(t), x2=x(t), y1=2.0, y2=y - 6, class_="grid"), tag("text", words.tick(words.significant(t, 2)), x=x(t), y=y + 10, class_="tick mid"))
+        (
+            tag("line", x1=x(t), x2=x(t), y1=2.0, y2=y - 6, class_="grid"),
+            tag("text", words.tick(words.significant(t, 2)), x=x(t), y=y + 10, class_="tick mid"),
+        )
         for t in ticks
-    ]  # fmt: skip
+    ]
     title = "ms for one example" + (", log scale" if x.log else "")
     height = math.ceil(y + 34)
     return tag(
@@ -114,8 +117,11 @@ def diverging(value: float, largest: float, kind: str) -> Markup:
     half = 50 * min(abs(value) / largest, 1.0) if largest else 0.0
     left = 50 - half if value < 0 else 50.0
     return tag(
-        "span", tag("i", class_=f"fill {kind}", style=f"left:{left:.1f}%;width:{half:.1f}%"), class_="bar diverging", aria_hidden="true"
-    )  # fmt: skip
+        "span",
+        tag("i", class_=f"fill {kind}", style=f"left:{left:.1f}%;width:{half:.1f}%"),
+        class_="bar diverging",
+        aria_hidden="true",
+    )
 
 
 def dumbbell(before: float, after: float, low: float) -> Markup:

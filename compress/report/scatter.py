@@ -74,11 +74,21 @@ def _grid(x: Axis, y: Axis, width: int, height: int, x_title: str, x_text: Calla
         [tag("line", x1=left, x2=right, y1=y(t), y2=y(t), class_="grid") for t in ticks],
         [tag("text", f"{t:.{decimals}f}", x=left - 8, y=y(t) + 4, class_="tick end") for t in ticks],
         [tag("line", x1=x(t), x2=x(t), y1=bottom, y2=bottom + 4, class_="axis") for t in x.ticks(max(3, width // 95))],
-        [tag("text", words.tick(x_text(t)), x=x(t), y=bottom + 18, class_="tick mid") for t in x.ticks(max(3, width // 95))],
+        [
+            tag("text", words.tick(x_text(t)), x=x(t), y=bottom + 18, class_="tick mid")
+            for t in x.ticks(max(3, width // 95))
+        ],
         tag("line", x1=left, x2=right, y1=bottom, y2=bottom, class_="axis"),
-        tag("text", "accuracy, %", x=14.0, y=(top + bottom) / 2, class_="title mid", transform=f"rotate(-90 14 {number((top + bottom) / 2)})"),
+        tag(
+            "text",
+            "accuracy, %",
+            x=14.0,
+            y=(top + bottom) / 2,
+            class_="title mid",
+            transform=f"rotate(-90 14 {number((top + bottom) / 2)})",
+        ),
         tag("text", x_title, x=(left + right) / 2, y=height - 8.0, class_="title mid"),
-    )  # fmt: skip
+    )
 
 
 def _bars(p: Point, x: Axis, y: Axis) -> Markup:
@@ -107,7 +117,9 @@ def _marker(p: Point, cx: float, cy: float) -> Markup:
 
 def text_width(text: str, font: float = FONT) -> float:
     """About how wide a text is, in pixels; never much too little."""
-    return font * sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.3 if c in "iljt.,:|'" else 0.58 for c in text)
+    return font * sum(
+        1.0 if unicodedata.east_asian_width(c) in "WF" else 0.3 if c in "iljt.,:|'" else 0.58 for c in text
+    )
 
 
 def _labels(points: Sequence[Point], x: Axis, y: Axis, frame: Box) -> Markup:
@@ -121,7 +133,9 @@ def _labels(points: Sequence[Point], x: Axis, y: Axis, frame: Box) -> Markup:
     out = []
     for p in sorted((p for p in points if p.named), key=lambda p: not p.ring):
         at_x, at_y, text = x(p.x), y(100 * p.y), words.shorten(p.label, 26)
-        box, away = _place(at_x, at_y, text_width(text) * (1.06 if p.ring else 1), frame, taken, 13.0 if p.ring else 9.0)
+        box, away = _place(
+            at_x, at_y, text_width(text) * (1.06 if p.ring else 1), frame, taken, 13.0 if p.ring else 9.0
+        )
         taken.append((box, 20.0))
         if away:
             near_x = min(max(at_x, box[0]), box[2])
@@ -141,7 +155,12 @@ def _place(
             dx, dy = math.cos(math.radians(angle)) * reach, -math.sin(math.radians(angle)) * reach
             left = at_x + dx - (0 if dx > 1 else wide if dx < -1 else wide / 2)
             box = (left, at_y + dy - 8, left + wide, at_y + dy + 8)
-            out = max(frame[0] + 2 - box[0], 0) + max(box[2] - frame[2], 0) + max(frame[1] - box[1], 0) + max(box[3] - frame[3], 0)
+            out = (
+                max(frame[0] + 2 - box[0], 0)
+                + max(box[2] - frame[2], 0)
+                + max(frame[1] - box[1], 0)
+                + max(box[3] - frame[3], 0)
+            )
             cost = 40 * out + 2.0 * reach + 0.1 * (angle not in (0, 180)) + sum(w * _overlap(box, b) for b, w in taken)
             if best is None or cost < best[0] - 1e-9:
                 best = cost, box, step > 1

@@ -53,13 +53,20 @@ class _Layout:
             *self.steps(),
             self._lines(
                 ("Budget", v.budget_grade, v.budget if not any(not b.ok for b in f.result.budget) else "Missed."),
-                *((f"  {words.promise(b.name)}", "good" if b.ok else "bad", self._promise(b.value, b.limit, b.unit, margin(b))) for b in f.result.budget),
+                *(
+                    (
+                        f"  {words.promise(b.name)}",
+                        "good" if b.ok else "bad",
+                        self._promise(b.value, b.limit, b.unit, margin(b)),
+                    )
+                    for b in f.result.budget
+                ),
                 *(("Ledger", "bad", f"{h.name}: {h.source} → {h.target}: {h.reason}") for h in f.breaches),
                 *(("Flag", "care", flag) for flag in f.result.flags),
                 ("Trust", v.trust_grade, v.trust),
                 ("Ships", "", f"{v.ships}: {f.result.shipped_reason}."),
             ),
-        ]  # fmt: skip
+        ]
         return Group(*parts)
 
     def _promise(self, value: float, limit: float, unit: str, outcome: str) -> str:
@@ -76,7 +83,9 @@ class _Layout:
 
     def files(self) -> Table:
         wide = self.width >= _WIDE
-        table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="dim", show_edge=False)
+        table = Table(
+            box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="dim", show_edge=False
+        )
         table.add_column(self.text("File"), overflow="fold", min_width=14)
         for head in ("Accuracy", "Points", "Size", "Smaller", "p50 ms", "Faster", "Int/\nfloat"):
             table.add_column(self.text(head), justify="right", no_wrap=True, vertical="top")
@@ -92,7 +101,11 @@ class _Layout:
         name.append("\n").append_text(self.text(r.id, "not bold dim"))
         recall = f"{100 * acc.ci95[0]:.1f}–{100 * acc.ci95[1]:.1f}" if acc else ""
         points = "–".join(words.points(v, 1) for v in paired.ci95_points).replace("–", "…") if paired else ""
-        speed = "–".join(map(words.significant, found.ratio_ci95)) if found and found.ratio_ci95 and not r.is_teacher else ""
+        speed = (
+            "–".join(map(words.significant, found.ratio_ci95))
+            if found and found.ratio_ci95 and not r.is_teacher
+            else ""
+        )
         worse = "red" if paired and paired.ci95_points[1] < 0 else ""
         return [
             name,
@@ -121,6 +134,10 @@ class _Layout:
             said = [s.row.changed]
             if s.accuracy_points is not None:
                 said.append(f"{words.points(s.accuracy_points)} points")
-            said += [f for f in (factor(s.size_factor, "smaller", "larger"), factor(s.speed_factor, "faster", "slower")) if f != "–"]
+            said += [
+                f
+                for f in (factor(s.size_factor, "smaller", "larger"), factor(s.speed_factor, "faster", "slower"))
+                if f != "–"
+            ]
             lines.append((s.name, "", "; ".join(said)))
         return [self._lines(*lines), Text()]

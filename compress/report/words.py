@@ -8,7 +8,20 @@ import unicodedata
 from datetime import datetime
 
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
-_MONTHS = "January February March April May June July August September October November December".split()  # no locale
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]  # no locale
 _ASCII = str.maketrans(
     {
         "×": "x",
@@ -107,7 +120,12 @@ def tick(text: str) -> str:
 
 def number(count: int | float) -> str:
     """A count: exact below 10,000, then with k, M or G."""
-    for limit, divisor, unit in ((1e4, 1, ""), (1e6, 1e3, "\u00a0k"), (1e9, 1e6, "\u00a0M"), (math.inf, 1e9, "\u00a0G")):
+    for limit, divisor, unit in (
+        (1e4, 1, ""),
+        (1e6, 1e3, "\u00a0k"),
+        (1e9, 1e6, "\u00a0M"),
+        (math.inf, 1e9, "\u00a0G"),
+    ):
         if abs(count) < limit:
             return f"{count:,.0f}" if divisor == 1 else f"{significant(count / divisor)}{unit}"
     raise AssertionError("inf ends the list")

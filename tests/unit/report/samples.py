@@ -20,6 +20,7 @@ from compress.result import (
 
 Precision = Literal["float32", "float16", "int8", "dynamic-int8"]
 HOSTILE = "<script>alert('x')</script>"
+NASTY = HOSTILE + '|`*[x](javascript:alert(1))\x1b[31m\u202e"\' onload="alert(1)\n## {{x}} &lt; \ud800'
 DIGITS = tuple(str(i) for i in range(10))
 BLOCKS = (
     ("stem", "conv2d", 320, 62_720, 32),
@@ -199,7 +200,9 @@ def curve(start: float, end: float, epochs: int) -> list[float]:
 def steps() -> tuple[StepRow, ...]:
     def row(name: str, kind: str, seconds: float, epochs: int, start: float, end: float, **extra: Any) -> StepRow:
         metrics = {"loss": curve(1.4, 0.09, epochs), "validation_top1": curve(start, end, epochs)} | extra
-        return StepRow(name=name, kind=kind, key=f"{name}-5f3a", cached=kind == "train", seconds=seconds, metrics=metrics)
+        return StepRow(
+            name=name, kind=kind, key=f"{name}-5f3a", cached=kind == "train", seconds=seconds, metrics=metrics
+        )
 
     return (
         row("00-teacher", "train", 61.0, 10, 0.71, 0.986),
@@ -270,7 +273,9 @@ def slower() -> Result:
     run = good()
     slow = artefact("03-quantize.onnx", "int8 ONNX", "int8", 14_203, 0.981, 0.093, 0.6)
     slow = slow.model_copy(update={"latency": (latency(0.093, 0.53, warnings=("the CPU clock changed by 20 %",)),)})
-    flag = "03-quantize.onnx is slower than 02-prune.onnx on cpu: 0.0930 ms against 0.0490 ms. The model is too small for int8 to pay."
+    flag = (
+        "03-quantize.onnx is slower than 02-prune.onnx on cpu: 0.0930 ms against 0.0490 ms: too small for int8 to pay."
+    )
     return run.model_copy(
         update={
             "artefacts": (*run.artefacts[:3], slow, run.artefacts[4]),
@@ -310,7 +315,7 @@ def many(count: int = 50, *, examples: int = 10_000) -> Result:
 
 def hostile() -> Result:
     """Markup, quotes, pipes, control and direction characters wherever a name can stand."""
-    run, bad = good(), f"{HOSTILE}|`*[x](javascript:alert(1))\x1b[31m\u202e\"' onload=\"alert(1)\n## {{{{x}}}} &lt; \ud800"
+    run, bad = good(), NASTY
     first, *rest = run.artefacts
     layer = first.layers[0].model_copy(update={"name": bad, "reason": bad, "op": bad})
     evil = rest[2].model_copy(
@@ -325,7 +330,9 @@ def hostile() -> Result:
             "paired": rest[2].paired.model_copy(update={"verdict": bad}) if rest[2].paired else None,
         }
     )
-    step = run.steps[1].model_copy(update={"metrics": {bad: [1.0, 2.0], "note": bad, "loss": [3.0, 2.0]}, "kept": {bad: bad}})
+    step = run.steps[1].model_copy(
+        update={"metrics": {bad: [1.0, 2.0], "note": bad, "loss": [3.0, 2.0]}, "kept": {bad: bad}}
+    )
     return run.model_copy(
         update={
             "name": bad,
