@@ -25,7 +25,7 @@ LARGEST_FILE_BYTES = 2**31 - 1  # neither engine takes a larger model out of mem
 LARGEST_ARRAYS_BYTES = 1 << 28
 _LONGEST_HEADER = 10_000
 _HEADER = re.compile(
-    r"\{'descr': *'([^']{1,40})', *'fortran_order': *(True|False), *'shape': *\(((?: *\d{1,10},?)*) *\),? *\}\s*"
+    r"\{'descr': *'([^']{1,40})', *'fortran_order': *(True|False), *'shape': *\(([0-9, ]{0,200})\),? *\}\s*"
 )
 _NUMBERS = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
 _COPY_AGAIN = "copy the bundle again, whole"
