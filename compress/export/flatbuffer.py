@@ -1,7 +1,7 @@
 """A TFLite file from plain lists of tensors and operators, packed without ballast.
 
-The schema's object API writes every vector and table anew; here equal vectors, strings, options and quantization tables
-are written once and pointed at (a flatbuffer may share), which on a small net saves as many bytes as a layer has weights.
+The schema's object API writes every vector and table anew; here equal vectors, strings, options and quantization
+tables are written once and pointed at (a flatbuffer may share), which on a small net saves as much as a layer weighs.
 Constant data is aligned to 16 bytes, as the schema demands. The bytes depend on the content alone.
 """
 
@@ -74,6 +74,10 @@ class TfliteFile:
         return _Packer().pack(self, name)
 
 
+def _content(tensor: Tensor) -> bytes:
+    return b"" if tensor.data is None else tensor.data.tobytes()
+
+
 class _Packer:
     def __init__(self) -> None:
         self.builder = flatbuffers.Builder(1 << 16)
@@ -81,10 +85,10 @@ class _Packer:
 
     def pack(self, file: TfliteFile, name: str) -> bytes:
         # Large data is written first and so lands at the end of the file, small tables at its start.
-        contents: dict[bytes, int] = {}
-        numbers = [0 if t.data is None else contents.setdefault(t.data.tobytes(), len(contents) + 1) for t in file.tensors]
-        data = [self._once(("data", c), lambda c=c: self._aligned(c)) for c in contents]  # type: ignore[misc]
-        buffers = [self._table("Buffer"), *(self._table("Buffer", Data=offset) for offset in data)]
+        contents: dict[bytes, int] = {}  # -> number of its buffer; 0 is the empty one
+        numbers = [contents.setdefault(c, len(contents) + 1) if c else 0 for c in map(_content, file.tensors)]
+        buffers = [self._table("Buffer", Data=offset) for offset in [self._aligned(c) for c in contents]]
+        buffers.insert(0, self._table("Buffer"))
         tensors = [self._tensor(t, n) for t, n in zip(file.tensors, numbers, strict=True)]
         codes = list(dict.fromkeys((op.code, op.version) for op in file.operators))
         operators = [self._operator(op, codes.index((op.code, op.version))) for op in file.operators]
@@ -118,9 +122,8 @@ class _Packer:
         return self._once(key, lambda: self._table("QuantizationParameters", **parts, QuantizedDimension=q.axis))
 
     def _operator(self, op: Operator, code: int) -> int:
-        parts = {
-            "OpcodeIndex": code, "Inputs": self._numbers(op.inputs, np.int32), "Outputs": self._numbers(op.outputs, np.int32),
-        }  # fmt: skip
+        parts = {"Inputs": self._numbers(op.inputs, np.int32), "Outputs": self._numbers(op.outputs, np.int32)}
+        parts["OpcodeIndex"] = code
         if op.options is not None:
             kind = type(op.options).__name__.removesuffix("T")
             key = (kind, *sorted((k, str(v)) for k, v in vars(op.options).items()))

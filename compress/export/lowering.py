@@ -225,8 +225,8 @@ def _parameters(node: Node, weights: Mapping[str, NDArray[Any]], grid: Grid | No
         if bias is not None:
             # A channel pruned to zero has a tiny scale, in whose unit its bias would not fit 32 bits.
             scale = np.maximum(scale, np.abs(bias) / (grid.scale * _LARGEST_BIAS)).astype(np.float32)
-            bias = quantize_bias(bias, float(grid.scale), scale)
-        return Parameters("integer", quantize_weight(weight, scale, bits), bias, scale)
+        sums = None if bias is None else quantize_bias(bias, float(grid.scale), scale)
+        return Parameters("integer", quantize_weight(weight, scale, bits), sums, scale)
     integers = quantize_weight(weight, scale, bits)
     if _activations(node) == "dynamic":
         return Parameters("dynamic-integer", integers, bias, scale)

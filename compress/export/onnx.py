@@ -1,8 +1,8 @@
 """Graph to ONNX, without torch: float32, static int8 (QDQ) and dynamic int8.
 
-Static int8 is unsigned 8-bit activations and signed 8-bit weights per output channel, the pair that is fast on x86 (see
-docs/decisions.md), as QuantizeLinear and DequantizeLinear around float operators, placed so that ONNX Runtime turns every
-chain into integer kernels. Opset 13 and IR 7: read by every engine since 2020.
+Static int8 is unsigned 8-bit activations and signed 8-bit weights per output channel, the pair that is fast on x86,
+as QuantizeLinear and DequantizeLinear around float operators, so that ONNX Runtime turns whole chains into integer
+kernels. Opset 13 and IR 7: read by every engine since 2020.
 
 The bytes depend on the model alone. Tensors have names of one or two letters: on a small net the names that exporters
 usually write weigh as much as a layer. Only the nodes of layers keep their names, by which the counts find them.
@@ -49,7 +49,7 @@ def to_onnx(model: Model, *, name: str) -> bytes:
 
 
 class _Writer:
-    """Collects nodes and initializers. Every value has its stored tensor; a quantized one also a dequantized, on demand."""
+    """Collects nodes and initializers. Every value has its stored tensor; a quantized one also a float one, on demand."""
 
     def __init__(self, program: Program) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -179,7 +179,7 @@ class _Writer:
         array = np.asarray(array)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self.initializers:
-            self.initializers[key] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), next(self.names))
+            self.initializers[key] = numpy_helper.from_array(np.array(array, order="C"), next(self.names))
         name: str = self.initializers[key].name
         return name
 

@@ -214,7 +214,7 @@ class _Writer:
         amounts = np.array([[0, 0], *zip(before, after, strict=True), [0, 0]], np.int32)
         shape = (x.shape[0], *(n + b + e for n, b, e in zip(x.shape[1:], before, after, strict=True)))
         padded = self._new(Value("", shape, x.grid))
-        inputs = (self.tensors[x.name], self._constant(amounts))
+        inputs: tuple[int, ...] = (self.tensors[x.name], self._constant(amounts))
         if step.op == "max_pool" and not x.non_negative:
             lowest = np.array([-_SHIFT], np.int8) if x.grid else np.array([np.finfo(np.float32).min], np.float32)
             inputs = (*inputs, self._constant(lowest, quantization=_signed(x.grid)))

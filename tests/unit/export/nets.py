@@ -1,6 +1,6 @@
-"""Small nets for the export tests, and a plain placement of quantizers: min/max of one batch."""
+"""Small nets for the export tests, and their quantized forms with grids from the range of one batch."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,8 @@ from compress.model.model import Model
 from compress.model.rewrite import fold_batch_norm
 from compress.model.shapes import infer_shapes, parameter_shapes
 from compress.numerics.affine import activation_grid, weight_scales
+from compress.stages.placement import place_quantizers
 from tests.unit.export.reference import run
-
-READ_QUANTIZED = ("conv2d", "linear", "add", "max_pool", "avg_pool", "global_avg_pool")
 
 
 class Net:
@@ -77,27 +76,17 @@ def inputs(model: Model, count: int = 4, seed: int = 1) -> NDArray[np.float32]:
 
 
 def quantized(model: Model, x: NDArray[np.float32], *, bits: int = 8, keep_float: Collection[str] = ()) -> Model:
-    """Static int8: a quantize node behind every tensor that is read by a layer, an addition or a pooling, the input and
-    the logits; behind the activation where one follows. Grids span what `x` gives. Pooling's own maximum keeps its grid."""
+    """Static int8, placed as the quantize stage does; grids span what `x` gives."""
     model = fold_batch_norm(model)
-    values = run(model, x)
-    graph, nodes, weights = model.graph, [], dict(model.weights)
-    moved: dict[str, str] = {}
-    for node in graph:
-        attrs: Mapping[str, Any] = node.attrs
-        if node.op in ("conv2d", "linear") and node.name not in keep_float:
-            attrs = {**attrs, "weight_bits": bits, "activations": "static"}
-            weights[f"{node.name}.weight_scale"] = weight_scales(weights[f"{node.name}.weight"], bits)
-        nodes.append(Node(node.name, node.op, tuple(moved.get(i, i) for i in node.inputs), attrs))
-        users = graph.users(node.name)
-        read = any(u.op in READ_QUANTIZED for u in users) or node.op == "input" or node.name == graph.output
-        if read and node.op not in ("max_pool", "flatten"):
-            name = f"{node.name}_q"
-            nodes.append(Node(name, "quantize", (node.name,), {"bits": 8}))
-            scale, zero_point = activation_grid(float(values[node.name].min()), float(values[node.name].max()))
-            weights[f"{name}.scale"], weights[f"{name}.zero_point"] = np.asarray(scale), np.asarray(zero_point)
-            moved[node.name] = name
-    return Model(Graph(tuple(nodes), moved.get(graph.output, graph.output)), weights)
+    chosen = [n.name for n in model.graph.layers if n.name not in keep_float]
+    graph, grids = place_quantizers(model.graph, chosen, bits)
+    values, weights = run(model, x), dict(model.weights)
+    for name in chosen:
+        weights[f"{name}.weight_scale"] = weight_scales(weights[f"{name}.weight"], bits)
+    for grid, tensor in grids.items():
+        scale, zero_point = activation_grid(float(values[tensor].min()), float(values[tensor].max()))
+        weights[f"{grid}.scale"], weights[f"{grid}.zero_point"] = np.asarray(scale), np.asarray(zero_point)
+    return Model(graph, weights)
 
 
 def dynamic(model: Model, bits: int = 8) -> Model:

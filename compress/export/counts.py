@@ -1,0 +1,156 @@
+"""What an exported file really does: which layers compute in integers, read from the file itself.
+
+An ONNX file with quantizers says nothing yet: an engine that cannot fuse a chain computes it in float. So the file is
+given to ONNX Runtime and its optimised graph is counted. A TFLite file has its kernels' types in its tensors.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.errors import ExportError
+
+Kernel = Literal["integer", "float", "dynamic-integer"]
+
+_ONNX_KERNELS: dict[str, Kernel] = {
+    **dict.fromkeys(("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"), "integer"),
+    **dict.fromkeys(("ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul"), "dynamic-integer"),
+    **dict.fromkeys(("Conv", "FusedConv", "NhwcFusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"), "float"),
+}  # fmt: skip
+_ONNX_LAYERS = ("Conv", "Gemm", "MatMul", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
+_TFLITE_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """kernels: layers by the type of their arithmetic, all three named. operators: of the graph that runs, by type.
+
+    layer_kernels: by layer. weight_bytes: of all constants in the file. zero_share: of the layers' weights.
+    """
+
+    kernels: dict[str, int]
+    operators: dict[str, int]
+    layer_kernels: dict[str, Kernel]
+    weight_bytes: int
+    zero_share: float
+
+
+def count_onnx(data: bytes) -> Counts:
+    """Count an ONNX file as ONNX Runtime runs it, after its extended optimisations.
+
+    Raises:
+        ExportError: it is no ONNX file, or ONNX Runtime refuses it.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    try:
+        graph = onnx.load_from_string(data).graph
+    except Exception as error:  # protobuf's error types differ between its implementations
+        raise ExportError(f"it is no ONNX file: {error}", "count_onnx", "export the model again") from error
+    constants = {i.name: i for i in graph.initializer}
+    sources = {node.output[0]: node for node in graph.node}
+    layers: dict[str, str] = {}  # any name by which a layer's weight may be known -> the layer
+    weights: dict[str, NDArray[Any]] = {}
+    for node in graph.node:
+        if node.op_type in _ONNX_LAYERS:
+            layer = node.name or node.output[0]
+            for name in _names_of_constants(node, sources):
+                layers[name] = layer
+                if name in constants and len(constants[name].dims) > 1:
+                    weights[layer] = numpy_helper.to_array(constants[name])
+    optimised = _optimised(data)
+    found: dict[str, Kernel] = {}
+    for node in optimised.node:
+        kernel = _ONNX_KERNELS.get(node.op_type)
+        if kernel is not None:
+            by_weight = next((layers[i] for i in node.input if i in layers), None)
+            found[node.name if node.name in weights else by_weight or node.name or node.output[0]] = kernel
+    size = sum(numpy_helper.to_array(i).nbytes for i in constants.values())
+    in_order = {name: found[name] for name in (*weights, *found) if name in found}
+    return _counts(in_order, (n.op_type for n in optimised.node), size, weights.values())
+
+
+def _names_of_constants(node: Any, sources: dict[str, Any]) -> Iterable[str]:
+    """A layer's own inputs, and through a DequantizeLinear what is stored; the first input is the activation's."""
+    for name in node.input[1 if not node.op_type.startswith("QLinear") else 3 :]:
+        yield name
+        source = sources.get(name)
+        if source is not None and source.op_type == "DequantizeLinear":
+            yield source.input[0]
+
+
+def _optimised(data: bytes) -> Any:
+    """The graph that ONNX Runtime runs, in the operators its optimiser made."""
+    import onnx
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimised.onnx"
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 3  # it warns that the optimised file suits this machine only
+        options.intra_op_num_threads = 1
+        try:
+            onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no public base class
+            what = f"ONNX Runtime refuses it: {str(error).splitlines()[0]}"
+            raise ExportError(what, "count_onnx", "export the model again") from error
+        return onnx.load(path).graph
+
+
+def count_tflite(data: bytes) -> Counts:
+    """Count a TFLite file by the types of its tensors.
+
+    Raises:
+        ExportError: it is no TFLite file.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if data[4:8] != b"TFL3":
+        raise ExportError("it is no TFLite file", "count_tflite", "export the model again")
+    model = schema.ModelT.InitFromPackedBuf(data)
+    graph = model.subgraphs[0]
+    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+    operators = [names[model.operatorCodes[op.opcodeIndex].builtinCode] for op in graph.operators]
+    stored = {
+        op.outputs[0]: op.inputs[0] for op, kind in zip(graph.operators, operators, strict=True) if kind == "DEQUANTIZE"
+    }
+    found: dict[str, Kernel] = {}
+    weights = []
+    for op, kind in zip(graph.operators, operators, strict=True):
+        if kind in _TFLITE_LAYERS:
+            x, weight = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
+            source = graph.tensors[stored.get(op.inputs[1], op.inputs[1])]
+            integer = [t.type == schema.TensorType.INT8 for t in (x, weight)]
+            kernel: Kernel = "integer" if all(integer) else "dynamic-integer" if integer[1] else "float"
+            found[(source.name or b"").decode() or f"{kind.lower()}_{op.outputs[0]}"] = kernel
+            weights.append(np.frombuffer(bytes(model.buffers[source.buffer].data), _numpy_type(source.type)))
+    size = sum(len(b.data) for b in model.buffers if b.data is not None)
+    return _counts(found, operators, size, weights)
+
+
+def _numpy_type(kind: int) -> Any:
+    from ai_edge_litert import schema_py_generated as schema
+
+    types = schema.TensorType
+    return {types.FLOAT32: np.float32, types.FLOAT16: np.float16, types.INT8: np.int8}.get(kind, np.uint8)
+
+
+def _counts(
+    found: dict[str, Kernel], operators: Iterable[str], size: int, weights: Iterable[NDArray[Any]]
+) -> Counts:  # fmt: skip
+    arrays = list(weights)
+    total = sum(prod(a.shape) for a in arrays)
+    zeros = sum(int((a == 0).sum()) for a in arrays)
+    kinds = Counter(found.values())
+    kernels = {kind: kinds[kind] for kind in ("integer", "dynamic-integer", "float")}
+    return Counts(kernels, dict(sorted(Counter(operators).items())), found, size, zeros / total if total else 0.0)
