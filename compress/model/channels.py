@@ -179,17 +179,22 @@ def narrow_evenly(
     round_to: int,
     cost: Callable[[Graph], int] = count_macs,
 ) -> Graph:
-    """Narrow the given groups by one common share until the cost is at most `goal` of what it was, or they are minimal.
+    """Narrow the given groups about evenly until the cost is at most `goal` of what it was, or they are minimal.
 
     An estimate for plans: a prune stage removes the least important channels, which need not be spread evenly.
     """
-    limit, best, groups = goal * cost(graph), graph, tuple(groups)
-    for share in range(99, 0, -1):
-        keep = {g.name: _rounded(g.channels * share / 100, round_to, g.channels) for g in groups}
-        best = with_channels(graph, keep)
-        if cost(best) <= limit:
+    limit, groups = goal * cost(graph), tuple(groups)
+    wide = {g.name: g.channels for g in groups}
+    for share in range(99, -1, -1):
+        narrow = {g.name: _rounded(g.channels * share / 100, round_to, g.channels) for g in groups}
+        if narrow != wide and cost(with_channels(graph, narrow)) <= limit:
             break
-    return best
+        wide = narrow
+    for name in reversed(wide):  # the last step one group at a time, or rounding would overshoot
+        if cost(with_channels(graph, wide)) <= limit:
+            break
+        wide[name] = narrow[name]
+    return with_channels(graph, wide)
 
 
 def _rounded(wanted: float, multiple: int, most: int) -> int:

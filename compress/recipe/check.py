@@ -83,9 +83,8 @@ def check(parts: Parts) -> list[Problem]:
     graph = _check_net(parts.student, ("student",), shape, problems) if parts.has_student else teacher
     given = (parts.student is None or parts.student.checkpoint is not None) if parts.has_student else True
     chain = _Chain(teacher, graph, _same(parts), trained=given, problems=problems)
-    if not given and not parts.stages:
-        text = "it begins with random weights and no stage trains it; begin `stages` with distill or train"
-        chain.report(("student",), text)
+    if parts.has_student and not parts.stages:
+        chain.report(("student",), "no stage makes use of it; begin `stages` with distill or train")
     for i, stage in enumerate(parts.stages):
         _check_stage(chain, stage, ("stages", i))
     _check_outputs(parts, chain.quantized, problems)

@@ -33,4 +33,4 @@ def recipe_schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """The published file, docs/recipe.schema.json, byte for byte."""
-    return json.dumps(recipe_schema(), indent=1) + "\n"
+    return json.dumps(recipe_schema(), indent=2) + "\n"

@@ -22,7 +22,6 @@ def smoke_version(recipe: Recipe) -> Recipe:
     What it proves is that every step runs and every export does what the model does, not how good the result is. So
     the promises that need training or undisturbed timing go (accuracy drop, latency, smaller and faster than the
     teacher); size_bytes stays, since a file's size depends on widths and formats and not on how long it trained.
-    The name gets "-smoke", so that its run folder is not the real one's.
     """
     limit = EXAMPLES if recipe.data.limit is None else min(EXAMPLES, recipe.data.limit)
     teacher = recipe.teacher
@@ -30,7 +29,6 @@ def smoke_version(recipe: Recipe) -> Recipe:
         teacher = _with(teacher, train=_with(teacher.train, epochs=1))
     return _with(
         recipe,
-        name=f"{recipe.name[:58]}-smoke",
         data=_with(recipe.data, limit=limit, calibration=min(recipe.data.calibration, 128)),
         teacher=teacher,
         stages=tuple(_short(stage) for stage in recipe.stages),
