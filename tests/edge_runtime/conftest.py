@@ -27,17 +27,17 @@ def float_logits(x):
     return x.reshape(len(x), SIZE) @ WEIGHT.T + BIAS
 
 
-def onnx_model(batch="n", *, op="Gemm", name="input"):
+def onnx_model(batch="n", *, op="Gemm", bias=BIAS):
     nodes = [
-        helper.make_node("Flatten", [name], ["flat"]),
+        helper.make_node("Flatten", ["input"], ["flat"]),
         helper.make_node(op, ["flat", "w", "b"], ["logits"], transB=1),
     ]
     graph = helper.make_graph(
         nodes,
         "linear",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 1, HEIGHT, WIDTH])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 1, HEIGHT, WIDTH])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CLASSES])],
-        [numpy_helper.from_array(WEIGHT, "w"), numpy_helper.from_array(BIAS, "b")],
+        [numpy_helper.from_array(WEIGHT, "w"), numpy_helper.from_array(bias, "b")],
     )
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
 
@@ -150,6 +150,18 @@ def write_bundle(folder, kinds=("onnx", "tflite"), *, content=None, tolerance=0.
     manifest = Manifest("tiny", "tests", "image-classification", LABELS, PREPROCESSING, models, infos, test)
     write_manifest(folder, manifest)
     return manifest
+
+
+@pytest.fixture(name="onnx_model")
+def _onnx_model():
+    """The maker of ONNX files, to vary one."""
+    return onnx_model
+
+
+@pytest.fixture
+def expected_logits():
+    """What numpy makes of raw images (n, h, w)."""
+    return lambda raw: float_logits(PREPROCESSING(raw))
 
 
 @pytest.fixture

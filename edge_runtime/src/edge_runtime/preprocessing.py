@@ -116,7 +116,7 @@ class Preprocessing:
             InputError: wrong rank, number of channels, length or dtype; no examples; NaN, infinite or too large values.
         """
         x = self._checked(raw)
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+        with np.errstate(all="ignore"):  # what overflows is refused below; the host's own settings do not matter
             if self.kind == "image":
                 x = x.reshape(*x.shape[:3], -1)
                 if x.shape[1:3] != (self.height, self.width):
