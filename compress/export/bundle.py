@@ -1,8 +1,8 @@
-"""Write a bundle: model files, the manifest that edge_runtime reads, and a self-test made by running these very files."""
+"""Write a bundle: model files, the manifest that edge_runtime reads, and a self-test made by running these files."""
 
 import os
 import shutil
-import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,16 @@ from typing import Any
 import edge_runtime
 import numpy as np
 from edge_runtime.errors import EdgeError
-from edge_runtime.manifest import Manifest, ModelFile, SelfTest, TensorInfo, file_info, write_manifest, write_npz
+from edge_runtime.manifest import (
+    MODEL_FORMATS,
+    Manifest,
+    ModelFile,
+    SelfTest,
+    TensorInfo,
+    file_info,
+    write_manifest,
+    write_npz,
+)
 from edge_runtime.preprocessing import Preprocessing
 from numpy.typing import NDArray
 
@@ -42,10 +51,12 @@ def write_bundle(
     Raises:
         ExportError: a file does not run, or does not fit labels, preprocessing or reference inputs.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    if not files or not set(files) <= set(MODEL_FORMATS):
+        what = f"a bundle cannot hold {', '.join(sorted(files)) or 'no model'}"
+        raise ExportError(what, f"bundle {folder.name}", f"give {' and/or '.join(MODEL_FORMATS)}")
+    work = _fresh(folder, "new")
+    work.mkdir(parents=True)
     try:
-        work.chmod(0o777 & ~_umask())  # mkdtemp is for the owner alone
         manifest = _fill(work, name, task, labels, preprocessing, files, precision, reference_inputs)
         _replace(work, folder)
     except EdgeError as error:
@@ -70,9 +81,10 @@ def _fill(
     def write(logits: Mapping[str, NDArray[np.float32]], agreement: float, difference: float) -> Manifest:
         write_npz(folder / _REFERENCE, {"inputs": inputs, **{f"logits_{k}": v for k, v in logits.items()}})
         paths = (*(m.path for m in models), _REFERENCE)
+        facts = {path: file_info((folder / path).read_bytes()) for path in paths}
         manifest = Manifest(
             name=name, created_by=f"compress {__version__}", task=task, labels=tuple(labels),
-            preprocessing=preprocessing, models=tuple(models), files={p: file_info(folder, p) for p in paths},
+            preprocessing=preprocessing, models=tuple(models), files=facts,
             self_test=SelfTest(_REFERENCE, agreement, difference),
         )  # fmt: skip
         write_manifest(folder, manifest)
@@ -134,16 +146,15 @@ def _tflite_tensor(tensor: Any, schema: Any) -> TensorInfo:
 
 def _replace(work: Path, folder: Path) -> None:
     """Put the finished folder in place; what stood there is moved away first and removed last."""
-    old = None
+    old = _fresh(folder, "old")
     if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
         os.replace(folder, old)
     os.replace(work, folder)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _fresh(folder: Path, kind: str) -> Path:
+    """A name beside the folder that nobody else uses; what a killed process left there is removed."""
+    path = folder.with_name(f".{folder.name}.{os.getpid()}.{threading.get_ident()}.{kind}")
+    shutil.rmtree(path, ignore_errors=True)
+    return path

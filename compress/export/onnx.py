@@ -49,7 +49,7 @@ def to_onnx(model: Model, *, name: str) -> bytes:
 
 
 class _Writer:
-    """Collects nodes and initializers. Every value has its stored tensor; a quantized one also a float one, on demand."""
+    """Collects nodes and initializers. Each value has its stored tensor; a quantized one a float one too, on demand."""
 
     def __init__(self, program: Program) -> None:
         self.nodes: list[onnx.NodeProto] = []
