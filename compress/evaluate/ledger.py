@@ -1,0 +1,118 @@
+"""The parity ledger: every form of the model against the form before it, each with a tolerance and a reason."""
+
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+
+from compress.errors import ParityError, UsageError
+from compress.evaluate.metrics import Labels, Logits, predictions
+from compress.result import Hop
+
+# What a conversion may change, and why it changes anything at all.
+TOLERANCES: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        # The same float32 arithmetic in another order, batch norm folded: a few units in the last place per layer.
+        "float32": MappingProxyType({"agreement": 0.999, "accuracy_points": 0.1, "largest_difference": 1e-3}),
+        # Weights rounded to 11 bits: relative error 5e-4 a weight.
+        "float16": MappingProxyType({"agreement": 0.99, "accuracy_points": 0.3, "largest_difference": 0.1}),
+        # The same integers, but engines round products half up, half even or in 31-bit fixed point: one step of the
+        # grid here and there, which turns an argmax only where two logits tie.
+        "int8": MappingProxyType({"agreement": 0.995, "accuracy_points": 0.5}),
+        # Activation ranges are found anew for each example instead of calibrated.
+        "dynamic-int8": MappingProxyType({"agreement": 0.98, "accuracy_points": 1.0}),
+    }
+)
+
+
+def hop(
+    name: str,
+    kind: Literal["training", "conversion"],
+    source: str,
+    target: str,
+    source_logits: Logits,
+    target_logits: Logits,
+    y: Labels,
+    tolerance: Mapping[str, float],
+) -> Hop:
+    """Compare two forms of a model on the same examples and judge by `tolerance`.
+
+    Tolerance, all keys optional: agreement, the least share of equal argmax; accuracy_points, how many points accuracy
+    may change (for training: fall); largest_difference, of any logit, in standard deviations of the source's logits.
+    Limits on shares are rounded up to whole examples, so that on 20 examples 99.5 % allows one to differ.
+
+    Raises:
+        UsageError: a tolerance of another name.
+        ParityError: the two have other shapes, or logits are not finite.
+    """
+    where = f"{name} ({source} to {target})"
+    if strange := sorted(set(tolerance) - {"agreement", "accuracy_points", "largest_difference"}):
+        fix = "use agreement, accuracy_points or largest_difference"
+        raise UsageError(f"unknown tolerance: {', '.join(strange)}", where, fix)
+    if source_logits.shape != target_logits.shape:
+        what = f"it turned logits of shape {source_logits.shape} into {target_logits.shape}"
+        raise ParityError(what, where, "compare two forms of one model on the same examples")
+    if bad := int((~np.isfinite(target_logits)).any(axis=1).sum()):
+        what = f"logits of {bad} of {len(y)} examples are no longer finite"
+        raise ParityError(what, where, "look for a scale of zero or an overflow in the target")
+    before, after = predictions(source_logits, y, where=where), predictions(target_logits, y, where=where)
+    count = len(y)
+    flipped, lost = int((before != after).sum()), int((before == y).sum()) - int((after == y).sum())
+    change = lost if kind == "training" else abs(lost)
+    difference = _largest_difference(source_logits, target_logits)
+    checks = []
+    if (limit := tolerance.get("agreement")) is not None:
+        text = f"agreement {100 * (1 - flipped / count):.2f} % (want {100 * limit:.2f} % or more)"
+        checks.append((flipped <= _whole((1 - limit) * count), text))
+    if (limit := tolerance.get("accuracy_points")) is not None:
+        text = f"accuracy {-100 * lost / count:+.2f} points (want {limit:g} or less lost)"
+        if kind == "conversion":
+            text = f"accuracy {-100 * lost / count:+.2f} points (want {limit:g} or less either way)"
+        checks.append((change <= _whole(limit / 100 * count), text))
+    if (limit := tolerance.get("largest_difference")) is not None:
+        text = f"largest difference {difference:.3g} standard deviations of the logits (want {limit:g} or less)"
+        checks.append((difference <= limit, text))
+    broken = [text for fine, text in checks if not fine]
+    return Hop(
+        name=name,
+        kind=kind,
+        source=source,
+        target=target,
+        count=count,
+        source_top1=int((before == y).sum()) / count,
+        target_top1=int((after == y).sum()) / count,
+        agreement=1 - flipped / count,
+        largest_difference=difference,
+        tolerance=dict(tolerance),
+        ok=not broken,
+        reason="; ".join(broken or [text for _, text in checks]) or "no tolerance was set",
+    )
+
+
+def first_break(ledger: Iterable[Hop]) -> Hop | None:
+    """The first conversion that changed what the model does beyond its tolerance; training hops only inform."""
+    return next((h for h in ledger if h.kind == "conversion" and not h.ok), None)
+
+
+def require_parity(ledger: Iterable[Hop]) -> None:
+    """Stop at the first broken conversion.
+
+    Raises:
+        ParityError: naming the hop and what it broke.
+    """
+    if broken := first_break(ledger):
+        fix = "the export is at fault, not the training: report it with the recipe, or export another format"
+        raise ParityError(broken.reason, f"{broken.name} ({broken.source} to {broken.target})", fix)
+
+
+def _largest_difference(source: Logits, target: Logits) -> float:
+    """Over all logits, in standard deviations of the source's; in plain units where those are all equal."""
+    wide = source.astype(np.float64)
+    return float(np.abs(target - wide).max() / (wide.std() or 1.0))
+
+
+def _whole(examples: float) -> int:
+    """Rounded up to whole examples; 5.000000001 out of binary fractions is 5."""
+    return math.ceil(examples - 1e-6)
