@@ -1,4 +1,4 @@
-"""The command line: prints errors, not tracebacks. Rooms are imported inside the commands, so that --help stays quick."""
+"""The command line: prints errors, not tracebacks. Rooms are imported inside the commands: --help stays quick."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,9 @@ class _Group(click.Group):
             click.echo(str(error), err=True)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("\nstopped; finished steps and epochs are in the cache, the same command goes on from there", err=True)
+            click.echo(
+                "\nstopped; finished steps and epochs are in the cache, the same command goes on from there", err=True
+            )
             sys.exit(130)
 
 
@@ -38,12 +40,20 @@ def main() -> None:
 @RECIPE
 @SET
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<recipe name>]")
-@click.option("--cache", type=click.Path(path_type=Path), envvar="COMPRESS_CACHE", help="Where finished steps are kept.")
+@click.option(
+    "--cache", type=click.Path(path_type=Path), envvar="COMPRESS_CACHE", help="Where finished steps are kept."
+)
 @click.option("--smoke", is_flag=True, help="The whole chain on a sliver of the data, in seconds.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--quiet", is_flag=True, help="Only warnings and the result.")
 def run(
-    recipe: Path, overrides: tuple[str, ...], out: Path | None, cache: Path | None, smoke: bool, dry_run: bool, quiet: bool
+    recipe: Path,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    cache: Path | None,
+    smoke: bool,
+    dry_run: bool,
+    quiet: bool,
 ) -> None:
     """Run a recipe: train, compress, export, prove, measure, report.
 
@@ -160,5 +170,3 @@ def _console() -> Any:
     from rich.console import Console
 
     return Console()
-
-

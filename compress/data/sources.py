@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -24,6 +25,18 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+# What numpy and zipfile raise for damaged archives, found by flipping bytes (tests/unit/data/test_sources.py).
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    SyntaxError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
 )
 
 
@@ -147,13 +160,13 @@ def _read_csv(path: Path, shape: tuple[int, int], scale: float | None) -> Raw:
 
 def _read_npz(path: Path) -> Raw:
     where, known = f"data.npz {path}", ("x_train", "y_train", "x_test", "y_test", "classes")
+    if not zipfile.is_zipfile(path):
+        raise DataError("it is no .npz archive", where, "save the arrays with numpy.savez")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError("it is a single array, not an .npz archive", where, "save it with numpy.savez")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             found: dict[str, Array] = {k: archive[k] for k in known if k in archive.files}
             names = archive.files
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         fix = "save plain number and text arrays with numpy.savez; objects (pickles) are never read"
         raise DataError(f"it cannot be read: {error}", where, fix) from error
     if missing := [k for k in ("x_train", "y_train") if k not in found]:

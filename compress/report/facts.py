@@ -8,6 +8,7 @@ from compress.errors import UsageError
 from compress.report import words
 from compress.result import Accuracy, Artefact, BudgetRow, Hop, Latency, Result, StepRow
 
+SIGNIFICANT = 0.05  # of the exact McNemar test, as in compress.evaluate.paired
 Grade = Literal["good", "care", "bad"]
 
 
@@ -66,7 +67,7 @@ class StepChange:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the first lines say. `headline` needs no other line to be understood."""
+    """What the first lines say. `headline` needs no other line to be understood; `accuracy` is empty without a pair."""
 
     headline: str
     budget: str
@@ -74,6 +75,7 @@ class Verdict:
     trust: str
     trust_grade: Grade
     ships: str
+    accuracy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,31 @@ def breaches(result: Result) -> tuple[Hop, ...]:
 def margin(row: BudgetRow) -> str:
     """By how much a promise was kept or missed."""
     if row.ok:
-        return "exactly on the limit" if row.limit == row.value else f"met with {_away(row)} to spare"
+        if row.limit == row.value:
+            return "met, exactly on the limit"
+        return (
+            f"met, {words.times(row.limit / row.value)} below the limit"
+            if _is_factor(row)
+            else f"met with {_away(row)} to spare"
+        )
+    if row.value <= row.limit:
+        return f"missed: {_unclear(row)}"
     return f"missed {_over(row)}"
+
+
+def _is_factor(row: BudgetRow) -> bool:
+    return row.unit == "x" and row.value > 0
+
+
+def _unclear(row: BudgetRow) -> str:
+    """A strict promise can fail at or below its limit: equal is not smaller, and an interval may reach across."""
+    why = "it has to be below the limit" if row.value == row.limit else "its interval reaches beyond the limit"
+    return why + _blame(row)
+
+
+def _blame(row: BudgetRow) -> str:
+    blame = words.one_line(row.blame).lstrip(", ")
+    return f" ({blame})" if blame else ""
 
 
 def _away(row: BudgetRow) -> str:
@@ -136,7 +161,10 @@ def _away(row: BudgetRow) -> str:
 
 
 def _over(row: BudgetRow) -> str:
-    return f"by {_away(row)}" + (f" ({words.one_line(row.blame)} cost most)" if row.blame else "")
+    away = f"by {_away(row)}"
+    if _is_factor(row):
+        away = f"by {words.times(row.value / row.limit)}" if row.limit else away
+    return away + _blame(row)
 
 
 def factor(value: float | None, more: str, less: str) -> str:
@@ -222,16 +250,18 @@ def _verdict(result: Result, teacher: Row, shipped: Row) -> Verdict:
     if not result.budget:
         budget, budget_grade = "The recipe sets none.", "care"
     elif missed:
-        lines = "; ".join(f"{words.promise(b.name)} {_over(b)}" for b in missed)
+        lines = "; ".join(f"{words.one_line(b.name)} {_over(b) if b.value > b.limit else _unclear(b)}" for b in missed)
         budget, budget_grade = f"Missed: {lines}.", "bad"
     else:
         budget, budget_grade = f"Met: {_every(len(result.budget), 'promise')} kept.", "good"
     trust, trust_grade = _trust(result, shipped)
     ships = f"{shipped.id}, {shipped.artefact.size_bytes:,} bytes"
+    paired = shipped.artefact.paired
+    accuracy = f"{words.sentence(paired.verdict)}." if paired else ""
     headline = (
         "A smoke run: the chain works, its numbers mean nothing." if result.smoke else _headline(teacher, shipped)
     )
-    return Verdict(headline, budget, budget_grade, trust, trust_grade, ships)
+    return Verdict(headline, budget, budget_grade, trust, trust_grade, ships, accuracy)
 
 
 def _headline(teacher: Row, shipped: Row) -> str:
@@ -253,9 +283,8 @@ def _loss(teacher: Row, shipped: Row) -> str:
             return "; what it lost in accuracy was not measured."
         drop = 100 * (shipped.accuracy.top1 - teacher.accuracy.top1)
         return f", accuracy {words.points(drop)} points (not compared in pairs)."
-    low, high = paired.ci95_points
     amount = f"{words.significant(abs(paired.difference_points), 2)} points"
-    if low <= 0 <= high:
+    if paired.p_value >= SIGNIFICANT:
         return f", and no difference in accuracy could be shown ({words.points(paired.difference_points)} points)."
     return f", for {amount} of accuracy." if paired.difference_points < 0 else f", and {amount} more accurate."
 

@@ -39,7 +39,12 @@ def _verdict(found: Facts) -> str:
     v, reason = found.verdict, found.result.shipped_reason
     return "\n".join(
         f"- **{term}**: {escape(text)}"
-        for term, text in (("Budget", v.budget), ("Trust", v.trust), ("Ships", f"{v.ships}: {reason}."))
+        for term, text in (
+            ("Budget", v.budget),
+            ("Accuracy", v.accuracy),
+            ("Trust", v.trust),
+            ("Ships", f"{v.ships}: {reason}."),
+        )
     )
 
 
@@ -102,7 +107,7 @@ def _budget(found: Facts) -> str:
         return ""
     rows = [
         [
-            words.promise(b.name) if words.promise(b.name) != words.one_line(b.name) else escape(b.name),
+            escape(words.sentence(b.name)),
             words_of(b.limit, b.unit),
             words_of(b.value, b.unit),
             escape(margin(b)),

@@ -57,7 +57,8 @@ def _hop(h: Hop) -> list[object]:
 def _used(name: str, limit: float, h: Hop) -> Markup:
     """How much of one tolerance was used; the mark stands at all of it."""
     spent = {
-        "agreement": (1 - h.agreement, 1 - limit),
+        "agreement": (1 - h.agreement, math.ceil((1 - limit) * h.count - 1e-6) / h.count),  # in whole examples
+        "accuracy_points": (100 * abs(h.target_top1 - h.source_top1), limit),
         "largest_difference": (h.largest_difference, limit),
     }.get(name)
     if spent is None:
@@ -189,7 +190,8 @@ def timings(facts: Facts) -> Markup | None:
         tag("figure", both(strips(bands, width=1040, about=about), strips(bands, width=344, about=about))),
         table("Every latency measurement", heads, rows, kind="timings", figures=6),
         lead=f"One example at a time on {words.one_line(facts.device or '')}. Each dot is the median of a block of "
-        "calls, each line of dots a fresh process, the upright bar p50. Blocks of all files were interleaved with the teacher's.",
+        "calls, each line of dots a fresh process, the upright bar p50. Blocks of all files were interleaved with the "
+        "teacher's.",
     )
 
 

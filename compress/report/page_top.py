@@ -31,6 +31,7 @@ def header(facts: Facts) -> Markup:
         tag(
             "dl",
             _line("Budget", v.budget_grade, v.budget),
+            _line("Accuracy", None, v.accuracy) if v.accuracy else None,
             _line("Trust", v.trust_grade, v.trust),
             _line(
                 "Ships",
@@ -69,7 +70,7 @@ def _cards(facts: Facts) -> Iterable[Markup]:
             note, more = f"the teacher, {acc.split} split", ""
         elif paired:
             note = f"{words.points(paired.difference_points)} points against the teacher"
-            more = f"95 % interval {words.interval(*paired.ci95_points)}: {words.one_line(paired.verdict)}"
+            more = f"95 % interval {words.interval(*paired.ci95_points)}; {paired.lost} lost, {paired.gained} gained"
         else:
             note, more = f"teacher {words.percent(base.top1)}" if base else "", "not compared in pairs"
         yield _card("Accuracy", words.percent(acc.top1), note, more)
@@ -215,7 +216,7 @@ def budget(facts: Facts) -> Markup | None:
             (
                 None,
                 [
-                    words.promise(b.name),
+                    words.sentence(b.name),
                     words.quantity(b.limit, b.unit),
                     words.quantity(b.value, b.unit),
                     bar(b.value / top, limit=b.limit / top, kind="" if b.ok else "over"),

@@ -55,7 +55,7 @@ class _Layout:
                 ("Budget", v.budget_grade, v.budget if not any(not b.ok for b in f.result.budget) else "Missed."),
                 *(
                     (
-                        f"  {words.promise(b.name)}",
+                        f"  {words.sentence(b.name)}",
                         "good" if b.ok else "bad",
                         self._promise(b.value, b.limit, b.unit, margin(b)),
                     )
@@ -63,6 +63,7 @@ class _Layout:
                 ),
                 *(("Ledger", "bad", f"{h.name}: {h.source} → {h.target}: {h.reason}") for h in f.breaches),
                 *(("Flag", "care", flag) for flag in f.result.flags),
+                *((("Accuracy", "", v.accuracy),) if v.accuracy else ()),
                 ("Trust", v.trust_grade, v.trust),
                 ("Ships", "", f"{v.ships}: {f.result.shipped_reason}."),
             ),

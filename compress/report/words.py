@@ -179,6 +179,8 @@ def quantity(value: float, unit: str) -> str:
             return f"{value:.2f}\u00a0points".replace("-", "−")
         case "ms":
             return milliseconds(value)
+        case "x":
+            return times(value)
         case "":
             return significant(value)
         case _:
@@ -190,10 +192,7 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def promise(name: str) -> str:
-    """A budget row's name as a reader says it; names that compress does not set are shown as they are."""
-    known = {"accuracy_drop_points": "Accuracy drop", "accuracy_drop": "Accuracy drop", "size_bytes": "File size"}
-    base, _, device = name.partition(".")
-    if base == "latency_ms":
-        return f"Latency on {one_line(device)}" if device else "Latency"
-    return known.get(name, one_line(name))
+def sentence(text: str) -> str:
+    """On one line, its first letter a capital."""
+    line = one_line(text)
+    return line[:1].upper() + line[1:]

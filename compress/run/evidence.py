@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.evaluate.ledger import hop
+from compress.evaluate.ledger import TOLERANCES, hop
 from compress.evaluate.metrics import accuracy
 from compress.evaluate.paired import compare
 from compress.result import Accuracy, Hop, Paired
@@ -16,19 +17,6 @@ from compress.run.exports import ArtefactPlan
 SPLITS = ("validation", "test")
 VERSION = 1  # of the comparisons: raise it when the same logits give other rows
 Logits = NDArray[np.float32]
-
-# How far an exported file may stray from the model it was written from, by the file's arithmetic. Differences are in
-# standard deviations of the reference logits.
-_TOLERANCES: dict[str, dict[str, float]] = {
-    # Float kernels add up in another order; 1e-3 leaves 100 times what was ever seen.
-    "float32": {"agreement": 1.0, "largest_difference": 1e-3},
-    # Half precision keeps 11 bits of each weight: errors of 5e-4 a layer add up over some tens of layers.
-    "float16": {"agreement": 0.995, "largest_difference": 0.05},
-    # Engines round the products' sums by other rules than the simulation: a step on each layer's grid, here and there.
-    "int8": {"agreement": 0.995, "accuracy_points": 0.5},
-    # Ranges are found anew for each example, which the simulation does not model.
-    "dynamic-int8": {"agreement": 0.98, "accuracy_points": 1.0},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +45,6 @@ class Evidence:
         )
 
 
-def tolerance(precision: str, count: int) -> dict[str, float]:
-    """The conversion tolerance for `count` examples: agreement always lets one example fall on a tie's other side."""
-    out = dict(_TOLERANCES[precision])
-    out["agreement"] = min(out["agreement"], 1.0 - 1.0 / max(count, 1))
-    return out
-
-
 def gather(
     steps: Sequence[str],
     artefacts: Sequence[tuple[ArtefactPlan, str]],
@@ -86,14 +67,15 @@ def gather(
     }
     paired = {a.id: compare(exported[teacher]["test"], exported[a.id]["test"], y, seed) for a, _ in artefacts[1:]}
     ledger: list[Hop] = []
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         source, target = simulated[before]["test"], simulated[after]["test"]
         ledger.append(hop(f"{before} to {after}", "training", before, after, source, target, y, {}))
     for plan, precision in artefacts:
         reference = plan.id if plan.id in simulated else plan.step
         source, target = simulated[reference]["test"], exported[plan.id]["test"]
-        allowed = tolerance(precision, len(y))
-        ledger.append(hop(f"{plan.step} to {plan.id}", "conversion", plan.step, plan.id, source, target, y, allowed))
+        ledger.append(
+            hop(f"{plan.step} to {plan.id}", "conversion", plan.step, plan.id, source, target, y, TOLERANCES[precision])
+        )
     order = {step: i for i, step in enumerate(steps)}
     ledger.sort(key=lambda h: (order.get(h.target, order.get(h.source, 0)), h.kind == "conversion"))
     return Evidence(accuracies, paired, tuple(ledger))

@@ -4,7 +4,7 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from compress.data.dataset import Dataset
 from compress.errors import StageError
@@ -12,7 +12,6 @@ from compress.model.graph import Graph
 from compress.model.model import Model
 from compress.model.rewrite import drop_quantizers, fold_batch_norm
 from compress.model.shapes import count_macs, count_parameters, macs_by_layer, parameter_shapes
-from compress.recipe.schema import ExportFormat
 
 VERSION = 1  # of what is written: raise it when the same model gives other bytes
 REFERENCE_INPUTS = 16
@@ -27,22 +26,6 @@ class ArtefactPlan:
     step: str
     format: Literal["onnx", "tflite"]
     precision: Literal["as-is", "float32", "float16"]
-
-
-def artefact_plans(steps: list[str], formats: tuple[ExportFormat, ...]) -> list[ArtefactPlan]:
-    """Every step as a plain file, so that each can be compared; the last in every format the recipe names.
-
-    >>> [a.id for a in artefact_plans(["00-teacher", "01-quantize"], ("onnx", "tflite-float16"))]
-    ['00-teacher.onnx', '01-quantize.onnx', '01-quantize-float16.tflite']
-    """
-    assert set(formats) <= set(get_args(ExportFormat))
-    common: Literal["onnx", "tflite"] = "onnx" if any(f.startswith("onnx") for f in formats) else "tflite"
-    out = [ArtefactPlan(f"{step}.{common}", step, common, "as-is") for step in steps[:-1]]
-    for wanted in formats:
-        kind, _, twin = wanted.partition("-")
-        suffix = f"-{twin}" if twin else ""
-        out.append(ArtefactPlan(f"{steps[-1]}{suffix}.{kind}", steps[-1], kind, twin or "as-is"))  # type: ignore[arg-type]
-    return out
 
 
 def exported_model(model: Model, plan: ArtefactPlan) -> Model:

@@ -1,4 +1,4 @@
-"""The run folder: what a user finds after a run. Everything in it is replaced whole, so an earlier result stays intact."""
+"""The run folder: what a user finds after a run. All in it is replaced whole, so an earlier result stays intact."""
 
 import contextlib
 import fcntl

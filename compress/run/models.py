@@ -1,9 +1,8 @@
-"""The steps that make models: the teacher, the student's start, and the stages. Torch is imported only when one runs."""
+"""The steps that make models: the teacher, the student's start, the stages. Torch is imported only when one runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from compress.data.dataset import Dataset
 from compress.errors import ModelError
@@ -12,10 +11,8 @@ from compress.model.graph import Graph
 from compress.model.model import Model
 from compress.model.nets import build_net
 from compress.model.shapes import infer_shapes
-from compress.recipe.schema import NetConfig, Recipe, Training
+from compress.recipe.schema import NetConfig
 from compress.run.cache import sha256_file
-
-Stage = TypeVar("Stage", bound=Training)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +65,3 @@ def check_fit(graph: Graph, data: Dataset, where: str) -> None:
     if outputs != (len(data.classes),):
         what = f"it gives {outputs[0] if outputs else 0} outputs, the data has {len(data.classes)} classes"
         raise ModelError(what, where, "use the labels it was trained on, or another model")
-
-
-def with_augment(config: Stage, recipe: Recipe) -> Stage:
-    """A stage's config with the data's augmentation filled in where it names none of its own."""
-    return config if config.augment else config.model_copy(update={"augment": recipe.data.augment})

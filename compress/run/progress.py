@@ -1,4 +1,4 @@
-"""What a running recipe shows: one line a step, a bar with the time left on long ones. Plain lines where there is no terminal."""
+"""What a running recipe shows: a line a step, a bar with the time left on long ones; plain lines off a terminal."""
 
 import time
 from types import TracebackType
@@ -36,9 +36,16 @@ class Display:
         self._label, self._last_plain = label, time.monotonic()
         if self._quiet or not self._console.is_terminal:
             return
-        columns = (TextColumn("  {task.description}"), BarColumn(24), TextColumn("{task.fields[note]}"))
-        self._bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self._console,
-                             transient=True)  # fmt: skip
+        self._bar = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(24),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
         self._task = self._bar.add_task(label, total=None, note="")
         self._bar.start()
 

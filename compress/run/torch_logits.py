@@ -19,7 +19,7 @@ def torch_logits(model: Model, data: Dataset) -> dict[str, NDArray[np.float32]]:
     def run(split: Split) -> NDArray[np.float32]:
         inputs = torch.from_numpy(data.inputs(split))
         with torch.no_grad():
-            parts = [module(part) for part in inputs.split(_BATCH)]
+            parts = [module(part) for part in torch.split(inputs, _BATCH)]
         out: NDArray[np.float32] = torch.cat(parts).numpy()
         return out
 

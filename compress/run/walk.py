@@ -15,19 +15,20 @@ from compress.benchmark.host import host_facts
 from compress.data.dataset import Dataset
 from compress.data.sources import open_data
 from compress.errors import CompressError
-from compress.recipe.schema import Recipe, TrainConfig
+from compress.plan.plan import Plan
+from compress.plan.steps import StepPlan
+from compress.recipe.schema import KINDS, Recipe, TrainConfig
 from compress.result import StepRow
 from compress.run import exports, record
 from compress.run.cache import Cache, Entry, make_key
 from compress.run.evidence import SPLITS, Evidence, gather
 from compress.run.evidence import VERSION as EVIDENCE_VERSION
-from compress.run.exports import ArtefactPlan, artefact_plans, write_artefact
+from compress.run.exports import ArtefactPlan, write_artefact
 from compress.run.folder import RunFolder
-from compress.run.models import ModelStep, origin_inputs, start_model, with_augment
+from compress.run.models import ModelStep, origin_inputs, start_model
 from compress.run.progress import Display
 from compress.run.world import World
-
-TEACHER = "00-teacher"
+from compress.stages.versions import VERSIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,11 @@ class File:
 class Walk:
     """One run of one recipe. Its methods are the steps, in order; `rows` records what ran."""
 
-    def __init__(self, recipe: Recipe, cache: Cache, folder: RunFolder, display: Display, world: World) -> None:
-        self.recipe, self.cache, self.folder, self.display, self.world = recipe, cache, folder, display, world
+    def __init__(
+        self, recipe: Recipe, plan: Plan, cache: Cache, folder: RunFolder, display: Display, world: World
+    ) -> None:
+        self.recipe, self.plan, self.cache, self.folder = recipe, plan, cache, folder
+        self.display, self.world = display, world
         self.handle = open_data(recipe.data, recipe.seed)
         self.rows: list[StepRow] = []
 
@@ -79,8 +83,15 @@ class Walk:
         self.world.agree("written")
         facts = entry.record
         self.rows.append(
-            StepRow(name=name, kind=kind, key=key, cached=cached, seconds=facts.get("seconds", seconds),
-                    metrics=dict(facts.get("metrics", {})), kept=dict(facts.get("kept", {})))  # fmt: skip
+            StepRow(
+                name=name,
+                kind=kind,
+                key=key,
+                cached=cached,
+                seconds=facts.get("seconds", seconds),
+                metrics=dict(facts.get("metrics", {})),
+                kept=dict(facts.get("kept", {})),
+            )
         )
         self.display.done(name, describe(facts), None if cached else seconds)
         return entry
@@ -106,18 +117,19 @@ class Walk:
 
     def models(self) -> list[ModelStep]:
         """The teacher and the model after every stage."""
-        steps = [self._teacher()]
-        for index, config in enumerate(self.recipe.stages, start=1):
-            steps.append(self._stage(index, with_augment(config, self.recipe), steps))
+        steps: list[ModelStep] = []
+        for step in self.plan.steps:
+            if step.kind == "teacher":
+                steps.append(self._teacher(step))
+            elif step.kind in KINDS:
+                steps.append(self._stage(step, steps))
         return steps
 
-    def _teacher(self) -> ModelStep:
+    def _teacher(self, step: StepPlan) -> ModelStep:
         config = self.recipe.teacher
-        train = with_augment(config.train, self.recipe) if config.train else None
         inputs = {"data": self.handle.fingerprint, **origin_inputs(config)}
-        facts = {"net": config.model_dump(mode="json"), "train": train and train.model_dump(mode="json")}
-        key = make_key("teacher", facts, version=_stage_version(TrainConfig), inputs=inputs, seed=self.recipe.seed,
-                       tools=record.versions(record.TRAINING))  # fmt: skip
+        key = self._training_key(step, TrainConfig, inputs)
+        train = TrainConfig.model_validate(step.config["train"], strict=False) if config.train else None
 
         def write(folder: Path, progress: Any) -> Mapping[str, Any]:
             model = start_model(config, self.data, self.recipe.seed, "teacher")
@@ -125,30 +137,30 @@ class Walk:
                 return _save(folder, model, {}, {})
             return self._run_stage(folder, model, train, key, None, progress, "teacher.train")
 
-        return self._model_step(TEACHER, "teacher", key, write)
+        return self._model_step(step, key, write)
 
-    def _stage(self, index: int, config: Any, before: list[ModelStep]) -> ModelStep:
-        name = f"{index:02d}-{config.kind}"
-        teacher, source = before[0], before[-1]
-        student = self.recipe.student if index == 1 else None
+    def _stage(self, step: StepPlan, before: list[ModelStep]) -> ModelStep:
+        config = KINDS[step.kind].model_validate(step.config["stage"], strict=False)
+        teacher, source, index = before[0], before[-1], len(before) - 1
+        student = self.recipe.student if index == 0 else None
         inputs = {"data": self.handle.fingerprint, "teacher": teacher.digest}
-        facts = {"stage": config.model_dump(mode="json"), "index": index}
-        if student is not None:
-            facts["student"] = student.model_dump(mode="json")
-            inputs |= origin_inputs(student)
-        else:
-            inputs["model"] = source.digest
-        key = make_key(config.kind, facts, version=_stage_version(type(config)), inputs=inputs, seed=self.recipe.seed,
-                       tools=record.versions(record.TRAINING))  # fmt: skip
+        inputs |= origin_inputs(student) if student is not None else {"model": source.digest}
+        key = self._training_key(step, type(config), inputs)
 
         def write(folder: Path, progress: Any) -> Mapping[str, Any]:
             if student is not None:
                 model = start_model(student, self.data, self.recipe.seed, "student")
             else:
                 model = source.load()
-            return self._run_stage(folder, model, config, key, teacher, progress, f"stages[{index - 1}].{config.kind}")
+            return self._run_stage(folder, model, config, key, teacher, progress, f"stages[{index}].{config.kind}")
 
-        return self._model_step(name, config.kind, key, write)
+        return self._model_step(step, key, write)
+
+    def _training_key(self, step: StepPlan, config: type, inputs: Mapping[str, str]) -> str:
+        tools = record.versions(record.TRAINING)
+        return make_key(
+            step.kind, step.config, version=VERSIONS[config], inputs=inputs, seed=self.recipe.seed, tools=tools
+        )
 
     def _run_stage(
         self, folder: Path, model: Any, config: Any, key: str, teacher: ModelStep | None, progress: Any, where: str
@@ -167,25 +179,29 @@ class Walk:
         result = run_stage(STAGES[type(config)], model, config, context, where=where)
         return _save(folder, result.model, result.kept, result.metrics)
 
-    def _model_step(self, name: str, kind: str, key: str, write: Any) -> ModelStep:
-        entry = self.step(name, kind, key, write, _describe_model, collective=True)
+    def _model_step(self, step: StepPlan, key: str, write: Any) -> ModelStep:
+        entry = self.step(step.name, step.kind, key, write, _describe_model, collective=True)
         if self.world.main:
-            self.folder.place(entry.folder, f"checkpoints/{name}", without=("entry.json",))
-        return ModelStep(name, kind, entry.folder, entry.record["digest"], entry.record["kept"])
+            self.folder.place(entry.folder, f"checkpoints/{step.name}", without=("entry.json",))
+        return ModelStep(step.name, step.kind, entry.folder, entry.record["digest"], entry.record["kept"])
 
     # -- files ----------------------------------------------------------------------------------------------------
 
-    def files(self, steps: list[ModelStep]) -> list[File]:
-        """Every exported file."""
-        by_name = {s.name: s for s in steps}
-        plans = artefact_plans([s.name for s in steps], self.recipe.export)
-        return [self._export(plan, by_name[plan.step]) for plan in plans]
+    def files(self, models: list[ModelStep]) -> list[File]:
+        """Every exported file, in the plan's order."""
+        by_name = {m.name: m for m in models}
+        out = []
+        for step in self.plan.steps:
+            if step.kind == "export":
+                model = next(by_name[i] for i in step.inputs if i in by_name)
+                plan = ArtefactPlan(step.name, model.name, step.config["format"], step.config["precision"])
+                out.append(self._export(plan, step, model))
+        return out
 
-    def _export(self, plan: ArtefactPlan, step: ModelStep) -> File:
-        facts = {"format": plan.format, "precision": plan.precision, "name": self.recipe.name, "task": self.recipe.task}
+    def _export(self, plan: ArtefactPlan, planned: StepPlan, step: ModelStep) -> File:
         tools = record.versions(record.ONNX if plan.format == "onnx" else record.TFLITE)
         inputs = {"model": step.digest, "data": self.handle.fingerprint}
-        key = make_key("export", facts, version=exports.VERSION, inputs=inputs, seed=0, tools=tools)
+        key = make_key("export", planned.config, version=exports.VERSION, inputs=inputs, seed=0, tools=tools)
 
         def write(folder: Path, progress: Any) -> Mapping[str, Any]:
             bundle = folder / "bundle"
@@ -197,6 +213,26 @@ class Walk:
         self.folder.place(bundle, f"artefacts/{plan.id}")
         digest = json.loads((bundle / "manifest.json").read_text())["files"][entry.record["file"]]["sha256"]
         return File(plan, bundle, entry.record, digest)
+
+    def bundle(self, files: list[File], shipped: str) -> Path:
+        """The folder to ship: the chosen file, and the same step's file for the other engine beside it."""
+        chosen = _siblings(files, shipped)
+        inputs = {f.plan.format: f.sha256 for f in chosen} | {"data": self.handle.fingerprint}
+        facts = {"name": self.recipe.name, "task": self.recipe.task, "order": [f.plan.format for f in chosen]}
+        tools = {k: v for f in chosen for k, v in record.versions(record.ENGINES[f.plan.format]).items()}
+        key = make_key("bundle", facts, version=exports.VERSION, inputs=inputs, seed=0, tools=tools)
+
+        def write(folder: Path, progress: Any) -> Mapping[str, Any]:
+            from compress.export.bundle import write_bundle
+
+            content: dict[str, bytes] = {f.plan.format: (f.folder / f.facts["file"]).read_bytes() for f in chosen}
+            write_bundle(folder / "bundle", name=self.recipe.name, task=self.recipe.task, labels=self.data.classes,
+                         preprocessing=self.data.preprocessing, files=content, precision=chosen[0].facts["precision"],
+                         reference_inputs=self.data.validation.x[: exports.REFERENCE_INPUTS])  # fmt: skip
+            return {"formats": list(content)}
+
+        entry = self.step("bundle", "bundle", key, write, lambda facts: " and ".join(facts["formats"]))
+        return entry.folder / "bundle"
 
     # -- evidence -------------------------------------------------------------------------------------------------
 
@@ -256,10 +292,12 @@ class Walk:
         return self.step(f"{file.plan.id} in its engine", "evaluate", key, write)
 
 
-def _stage_version(config: type) -> int:
-    from compress.stages.versions import VERSIONS
-
-    return VERSIONS[config]
+def _siblings(files: list[File], shipped: str) -> list[File]:
+    """The shipped file, and the same step's file in another format where that holds the same arithmetic."""
+    first = next(f for f in files if f.plan.id == shipped)
+    same = (first.plan.step, first.plan.precision)
+    others = [f for f in files if (f.plan.step, f.plan.precision) == same and f.plan.format != first.plan.format]
+    return [first, *others]
 
 
 def _save(folder: Path, model: Any, kept: Mapping[str, str], metrics: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -291,5 +329,3 @@ def _describe_model(facts: Mapping[str, Any]) -> str:
 def _describe_file(facts: Mapping[str, Any]) -> str:
     kernels = ", ".join(f"{n} {k}" for k, n in facts["kernels"].items() if n)
     return f"{facts['size_bytes']:,} bytes, {kernels}"
-
-
