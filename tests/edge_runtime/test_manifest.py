@@ -209,7 +209,7 @@ def test_any_mutation_gives_a_manifest_or_a_bundle_error(whole_doc, data):
         for key in path[:-1]:
             at = at[key]
         if data.draw(st.booleans()):
-            at[path[-1]] = data.draw(VALUES)
+            at[path[-1]] = copy.deepcopy(data.draw(VALUES))
         else:
             del at[path[-1]]
         if not isinstance(doc, dict) or not doc:
