@@ -70,12 +70,12 @@ def host_facts(root: Path = ROOT) -> dict[str, Any]:
     return {
         "cpu": model,
         "machine": platform.machine(),
-        "board": _text(root / "proc/device-tree/model"),
+        "board": read_text(root / "proc/device-tree/model"),
         "cpu_features": features,
         "cores": len(usable_cores()),
         "cores_online": os.cpu_count(),
         "cpu_quota_cores": _quota(root),
-        "governor": _text(cpu0 / "scaling_governor"),
+        "governor": read_text(cpu0 / "scaling_governor"),
         "frequency_mhz": current if current is not None else _cpuinfo_mhz(root),
         "frequency_max_mhz": maximum,
         "temperature_c": temperature_c(root),
@@ -101,7 +101,7 @@ def package_version(name: str) -> str | None:
 
 def cpu_model(root: Path = ROOT) -> str:
     """The CPU's name; on ARM from its part numbers, e.g. "4 x Cortex-A72"."""
-    info = _text(root / "proc/cpuinfo") or ""
+    info = read_text(root / "proc/cpuinfo") or ""
     if names := re.findall(r"^model name\s*:\s*(.+)$", info, re.M):
         return str(names[0]).strip()
     numbers = re.findall(r"^CPU part\s*:\s*(0x[0-9a-f]+)", info, re.M)
@@ -113,7 +113,7 @@ def cpu_model(root: Path = ROOT) -> str:
 
 def cpu_features(root: Path = ROOT) -> frozenset[str]:
     """Which instructions that matter here every core has, by our names (values of X86_FLAGS and ARM_FLAGS)."""
-    info = _text(root / "proc/cpuinfo") or ""
+    info = read_text(root / "proc/cpuinfo") or ""
     cores = []
     for key, table in (("flags", X86_FLAGS), ("Features", ARM_FLAGS)):
         for line in re.findall(rf"^{key}\s*:\s*(.*)$", info, re.M):
@@ -138,7 +138,7 @@ def choose_cores(threads: int, root: Path = ROOT, usable: tuple[int, ...] | None
     for core in sorted(usable_cores() if usable is None else usable, reverse=True):
         folder = root / f"sys/devices/system/cpu/cpu{core}"
         capacity = _number(folder / "cpu_capacity") or _number(folder / "cpufreq/cpuinfo_max_freq") or 0.0
-        siblings = _text(folder / "topology/thread_siblings_list") or str(core)
+        siblings = read_text(folder / "topology/thread_siblings_list") or str(core)
         seen[siblings] = seen.get(siblings, 0) + 1
         ranked.append((-capacity, seen[siblings], -core))
     return tuple(sorted(-core for *_, core in sorted(ranked)[:threads]))
@@ -146,7 +146,7 @@ def choose_cores(threads: int, root: Path = ROOT, usable: tuple[int, ...] | None
 
 def load_1min(root: Path = ROOT) -> float | None:
     """Average number of processes that wanted to run in the last minute."""
-    text = _text(root / "proc/loadavg")
+    text = read_text(root / "proc/loadavg")
     return float(text.split()[0]) if text else None
 
 
@@ -154,7 +154,7 @@ def temperature_c(root: Path = ROOT) -> float | None:
     """The hottest thermal zone or CPU sensor, in degrees Celsius."""
     files = [*(root / "sys/class/thermal").glob("thermal_zone*/temp")]
     for name in (root / "sys/class/hwmon").glob("hwmon*/name"):
-        if _text(name) in ("coretemp", "k10temp", "cpu_thermal", "zenpower"):
+        if read_text(name) in ("coretemp", "k10temp", "cpu_thermal", "zenpower"):
             files += name.parent.glob("temp*_input")
     found = [t for f in files if (t := _number(f, 1e-3)) is not None and -40 < t < 150]
     return max(found) if found else None
@@ -195,39 +195,39 @@ def parse_throttled(text: str) -> list[str] | None:
 def virtual_hints(root: Path = ROOT) -> list[str]:
     """Signs that neighbours may disturb a timing: "virtual machine", "container", "WSL"."""
     hints = []
-    if re.search(r"^flags\s*:.*\bhypervisor\b", _text(root / "proc/cpuinfo") or "", re.M):
+    if re.search(r"^flags\s*:.*\bhypervisor\b", read_text(root / "proc/cpuinfo") or "", re.M):
         hints.append("virtual machine")
-    groups = _text(root / "proc/1/cgroup") or ""
+    groups = read_text(root / "proc/1/cgroup") or ""
     marks = (root / ".dockerenv", root / "run/.containerenv")
     if any(m.exists() for m in marks) or re.search(r"docker|kubepods|containerd|lxc", groups):
         hints.append("container")
-    if "microsoft" in (_text(root / "proc/sys/kernel/osrelease") or "").lower():
+    if "microsoft" in (read_text(root / "proc/sys/kernel/osrelease") or "").lower():
         hints.append("WSL")
     return hints
 
 
 def _quota(root: Path) -> float | None:
     """CPU time a control group may use, in cores; None without a limit."""
-    words = (_text(root / "sys/fs/cgroup/cpu.max") or "max").split()
+    words = (read_text(root / "sys/fs/cgroup/cpu.max") or "max").split()
     return int(words[0]) / int(words[1]) if len(words) == 2 and words[0].isdigit() else None
 
 
 def _memory(root: Path) -> dict[str, int]:
-    found = re.findall(r"^(\w+):\s+(\d+) kB$", _text(root / "proc/meminfo") or "", re.M)
+    found = re.findall(r"^(\w+):\s+(\d+) kB$", read_text(root / "proc/meminfo") or "", re.M)
     return {name: int(kib) * 1024 for name, kib in found}
 
 
 def _cpuinfo_mhz(root: Path) -> float | None:
-    found = re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", _text(root / "proc/cpuinfo") or "", re.M)
+    found = re.findall(r"^cpu MHz\s*:\s*([\d.]+)$", read_text(root / "proc/cpuinfo") or "", re.M)
     return max(map(float, found)) if found else None
 
 
 def _os_name(root: Path) -> str:
-    match = re.search(r'^PRETTY_NAME="?([^"\n]+)"?$', _text(root / "etc/os-release") or "", re.M)
+    match = re.search(r'^PRETTY_NAME="?([^"\n]+)"?$', read_text(root / "etc/os-release") or "", re.M)
     return match[1] if match else platform.system()
 
 
-def _text(path: Path) -> str | None:
+def read_text(path: Path) -> str | None:
     """A small text file's content without the end's blanks and NULs; None where it cannot be read."""
     try:
         return path.read_text(errors="replace").strip().strip("\0")
@@ -236,7 +236,7 @@ def _text(path: Path) -> str | None:
 
 
 def _number(path: Path, factor: float = 1.0) -> float | None:
-    text = _text(path)
+    text = read_text(path)
     try:
         return float(text) * factor if text else None
     except ValueError:
