@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 from compress.report import words
-from compress.report.facts import Facts, Row, factor, facts, margin
+from compress.report.facts import Facts, factor, facts
+from compress.report.rows import Row
+from compress.report.verdict import margin
 from compress.result import Result
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|~#!"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from compress.report import words
-from compress.report.facts import Facts, Row
+from compress.report.facts import Facts
 from compress.report.markup import Markup, tag
 from compress.report.page_parts import section
 from compress.report.plots import both
+from compress.report.rows import Row
 from compress.report.scatter import Point, frontier, scatter
 
 LABELLED = 8  # with more artefacts than this only the noteworthy ones carry a name in the charts

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from compress.report import words
-from compress.report.facts import Facts, Row
+from compress.report.facts import Facts
 from compress.report.markup import Markup, join, tag
 from compress.report.page_parts import icon, minor, plain, readable, section, table
 from compress.report.plots import Strip, bar, both, curve, strips
+from compress.report.rows import Row
 from compress.result import Hop, LayerRow, StepRow
 
 

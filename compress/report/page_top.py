@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 
 from compress.report import words
-from compress.report.facts import Facts, Row, StepChange, factor, margin
+from compress.report.facts import Facts, StepChange, factor
 from compress.report.markup import Markup, join, tag
 from compress.report.page_parts import icon, minor, section, table
 from compress.report.plots import bar, diverging
+from compress.report.rows import Row
+from compress.report.verdict import margin
 
 
 def header(facts: Facts) -> Markup:

@@ -56,7 +56,7 @@ def scatter(
         tag("polyline", points=line, class_="frontier") if len(edge) > 1 else None,
         [_bars(p, x, y) for p in points],
         [_marker(p, x(p.x), y(100 * p.y)) for p in points],
-        _labels(points, x, y, (left, top, right, bottom)),
+        place_labels(points, x, y, (left, top, right, bottom)),
         viewbox=f"0 0 {width} {height}",
         width=width,
         height=height,
@@ -122,7 +122,7 @@ def text_width(text: str, font: float = FONT) -> float:
     )
 
 
-def _labels(points: Sequence[Point], x: Axis, y: Axis, frame: Box) -> Markup:
+def place_labels(points: Sequence[Point], x: Axis, y: Axis, frame: Box) -> Markup:
     """Names beside their points: each goes where it hides least, the important ones first."""
     taken: list[tuple[Box, float]] = []
     for p in points:

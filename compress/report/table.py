@@ -5,8 +5,10 @@ from rich.table import Table
 from rich.text import Text
 
 from compress.report import words
-from compress.report.facts import Facts, Row, factor, facts, margin
-from compress.result import Result
+from compress.report.facts import Facts, factor, facts
+from compress.report.rows import Row
+from compress.report.verdict import margin
+from compress.result import BudgetRow, Result
 
 _STYLE = {"good": "green", "care": "yellow", "bad": "bold red"}
 _WIDE = 112  # columns from which intervals stand beside their numbers, not below
@@ -53,14 +55,7 @@ class _Layout:
             *self.steps(),
             self._lines(
                 ("Budget", v.budget_grade, v.budget if not any(not b.ok for b in f.result.budget) else "Missed."),
-                *(
-                    (
-                        f"  {words.sentence(b.name)}",
-                        "good" if b.ok else "bad",
-                        self._promise(b.value, b.limit, b.unit, margin(b)),
-                    )
-                    for b in f.result.budget
-                ),
+                *(self._promise(b) for b in f.result.budget),
                 *(("Ledger", "bad", f"{h.name}: {h.source} → {h.target}: {h.reason}") for h in f.breaches),
                 *(("Flag", "care", flag) for flag in f.result.flags),
                 *((("Accuracy", "", v.accuracy),) if v.accuracy else ()),
@@ -70,12 +65,14 @@ class _Layout:
         ]
         return Group(*parts)
 
-    def _promise(self, value: float, limit: float, unit: str, outcome: str) -> str:
-        return f"{words.quantity(value, unit)} of at most {words.quantity(limit, unit)}, {outcome}"
+    def _promise(self, b: BudgetRow) -> tuple[str, str, str]:
+        at_most = words.quantity(b.limit, b.unit)
+        text = f"{words.sentence(b.name)} {words.quantity(b.value, b.unit)}, at most {at_most}: {margin(b)}"
+        return ("  ✓", "good", text) if b.ok else ("  ✗", "bad", text)
 
     def _lines(self, *lines: tuple[str, str, str]) -> Table:
         grid = Table.grid(padding=(0, 2))
-        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
         grid.add_column(overflow="fold")
         for term, grade, text in lines:
             indent = "  " if term.startswith("  ") else ""

@@ -1,0 +1,89 @@
+"""The rows of the tables: one artefact each, against the teacher and against the step before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compress.report import words
+from compress.result import Accuracy, Artefact, Latency, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One artefact as the tables show it. Ratios are teacher / this: above 1 is smaller or faster.
+
+    speed_ci: None where the run gave none. `changed`: against the step before, in words.
+    """
+
+    artefact: Artefact
+    accuracy: Accuracy | None
+    latency: Latency | None
+    size_ratio: float
+    changed: str
+    is_teacher: bool
+    is_shipped: bool
+
+    @property
+    def role(self) -> str:
+        """What tables call it, on one line."""
+        return words.one_line(self.artefact.role)
+
+    @property
+    def id(self) -> str:
+        """Its id, on one line."""
+        return words.one_line(self.artefact.id)
+
+    @property
+    def speed(self) -> float | None:
+        """Teacher's latency over this one's; None where it was not measured."""
+        return 1.0 if self.is_teacher and self.latency else self.latency.ratio if self.latency else None
+
+    @property
+    def integer(self) -> int:
+        """Operators that run in integer arithmetic."""
+        return sum(v for k, v in self.artefact.kernels.items() if k in ("integer", "dynamic-integer"))
+
+    @property
+    def float(self) -> int:
+        """All other operators."""
+        return sum(self.artefact.kernels.values()) - self.integer
+
+
+def row_of(result: Result, artefact: Artefact, device: str | None) -> Row:
+    """An artefact as a row; latency is that on `device`."""
+    teacher = result.artefacts[0]
+    accuracy = next((a for split in ("test", "validation") for a in artefact.accuracy if a.split == split), None)
+    return Row(
+        artefact=artefact,
+        accuracy=accuracy,
+        latency=next((found for found in artefact.latency if found.device == device), None),
+        size_ratio=teacher.size_bytes / artefact.size_bytes if artefact.size_bytes else 0.0,
+        changed=_changed(artefact, _previous(result.artefacts, artefact)),
+        is_teacher=artefact is teacher,
+        is_shipped=artefact.id == result.shipped,
+    )
+
+
+def _previous(artefacts: Sequence[Artefact], artefact: Artefact) -> Artefact | None:
+    """The file to compare with: the previous step's, in the same format where there is one."""
+    names = list(dict.fromkeys(a.step for a in artefacts))
+    if artefact.step == names[0]:
+        return artefacts[0] if artefact is not artefacts[0] else None
+    before = [a for a in artefacts if a.step == names[names.index(artefact.step) - 1]]
+    return min(before, key=lambda a: (a.format != artefact.format, a.precision != artefact.precision))
+
+
+def _changed(artefact: Artefact, previous: Artefact | None) -> str:
+    if previous is None:
+        return "the reference"
+    said = []
+    if artefact.parameters != previous.parameters:
+        said.append(f"parameters {words.change(previous.parameters, artefact.parameters)}")
+    if artefact.macs != previous.macs:
+        said.append(f"MACs {words.change(previous.macs, artefact.macs)}")
+    if artefact.precision != previous.precision:
+        said.append(f"{previous.precision} → {artefact.precision}")
+    if artefact.sparsity - previous.sparsity > 0.005:
+        said.append(f"{words.percent(artefact.sparsity, 0)} of weights are zero")
+    if not said and artefact.step == previous.step:
+        said.append(f"same model as {'TFLite' if artefact.format == 'tflite' else 'ONNX'}")
+    return ", ".join(said) or "weights only"
