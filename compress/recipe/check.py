@@ -191,6 +191,8 @@ def _check_pair(chain: _Chain, pair: LayerPair, at: KeyPath, *, attention: bool)
 
 def _check_prune(chain: _Chain, stage: PruneConfig, at: KeyPath) -> None:
     given = stage.model_fields_set
+    if chain.quantized:
+        chain.report(at, "the model is quantized already; put prune before quantize")
     if stage.finetune_epochs == 0:
         _no_effect(chain, at, given & (_TRAINING | _SOFT), "finetune_epochs is 0, so nothing is trained")
     elif not stage.distill:

@@ -112,10 +112,10 @@ def _check_args(net: str, args: dict[str, Any]) -> None:
         right_sort = many == isinstance(value, (list, tuple)) and 1 <= len(entries) <= _MAX_ENTRIES
         if not right_sort or not all(type(v) is int and 1 <= v <= _MAX_WIDTH for v in entries):
             want = "a list of 1 to 16 whole numbers" if many else "a whole number"
-            raise ModelError(f"{key}: want {want} from 1 to {_MAX_WIDTH}, got {value!r}", "args", "correct it")
+            raise ModelError(f"{key}: want {want} from 1 to {_MAX_WIDTH}, got {value!r}", net, "correct it")
         size *= len(entries) if many else (value if key == "blocks" else 1)
     if size > _MAX_NODES:
-        raise ModelError(f"{size} blocks; at most {_MAX_NODES}", "args", "make it shallower")
+        raise ModelError(f"{size} blocks; at most {_MAX_NODES}", net, "make it shallower")
 
 
 def _idx_shape(folder: Path) -> DataShape:

@@ -1,6 +1,7 @@
 """YAML -> Recipe. Reports every problem of a file in one go, each with its line; nothing else ever escapes."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def parse_recipe(text: str | bytes, where: str, overrides: Sequence[str] = ()) -
     parts = _parts(document.value) if recipe is None else Parts.of(recipe)
     problems += check(parts)
     if problems or recipe is None:
-        raise _failure(problems, document, where)
+        raise _failure(problems, document, where, overrides)
     return recipe
 
 
@@ -96,9 +97,14 @@ def _known(parts: dict[str, Any]) -> dict[str, Any]:
 
 def _one(hint: Any, value: Any) -> Any:
     try:
-        return TypeAdapter(hint).validate_python(value)
+        return _adapter(hint).validate_python(value)
     except ValidationError:
         return None
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint)
 
 
 def _as_tuples(value: Any) -> Any:
@@ -107,29 +113,34 @@ def _as_tuples(value: Any) -> Any:
     return tuple(_as_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
-def _failure(problems: Sequence[Problem], document: Document, where: str) -> RecipeError:
+def _failure(problems: Sequence[Problem], document: Document, where: str, overrides: Sequence[str] = ()) -> RecipeError:
     placed: dict[str, int] = {}
     for problem in problems:
-        line, prefix = _place(problem, document)
+        line, prefix = _place(problem, document, overrides)
         text = (
             f"{prefix}: {problem.text}" if problem.path is None else f"{prefix}: {spell(problem.path)}: {problem.text}"
         )
-        placed.setdefault(text, line)
+        placed.setdefault(_one_line(text), line)
     texts = sorted(placed, key=lambda t: placed[t])
     count = "1 problem" if len(texts) == 1 else f"{len(texts)} problems"
     return RecipeError(f"{count}\n    " + "\n    ".join(texts), where, _FIX)
 
 
-def _place(problem: Problem, document: Document) -> tuple[int, str]:
+def _one_line(text: str) -> str:
+    """With line breaks and other control characters of --set texts escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _place(problem: Problem, document: Document, overrides: Sequence[str]) -> tuple[int, str]:
     """Where a problem stands: a number to sort by, and `line N` or the --set that brought it."""
     if problem.override is not None:
-        return _LAST, f"--set {problem.override}"
+        return _LAST + overrides.index(problem.override), f"--set {problem.override}"
     if problem.line is not None:
         return problem.line, f"line {problem.line}"
     path: KeyPath = problem.path or ()
     while True:
         if path in document.sets:
-            return _LAST, f"--set {document.sets[path]}"
+            return _LAST + overrides.index(document.sets[path]), f"--set {document.sets[path]}"
         if path in document.lines or not path:
             line = document.lines.get(path, 1)
             return line, f"line {line}"
