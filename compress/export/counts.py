@@ -127,12 +127,12 @@ def count_tflite(data: bytes) -> Counts:
     found: dict[str, Kernel] = {}
     weights = []
     for op, kind in zip(graph.operators, operators, strict=True):
-        if kind in _TFLITE_LAYERS:
+        source = graph.tensors[stored.get(op.inputs[1], op.inputs[1])] if kind in _TFLITE_LAYERS else None
+        if source is not None and source.name:  # ours without a name is an average pooling
             x, weight = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
-            source = graph.tensors[stored.get(op.inputs[1], op.inputs[1])]
             integer = [t.type == schema.TensorType.INT8 for t in (x, weight)]
             kernel: Kernel = "integer" if all(integer) else "dynamic-integer" if integer[1] else "float"
-            found[(source.name or b"").decode() or f"{kind.lower()}_{op.outputs[0]}"] = kernel
+            found[source.name.decode()] = kernel
             weights.append(np.frombuffer(bytes(model.buffers[source.buffer].data), _numpy_type(source.type)))
     size = sum(len(b.data) for b in model.buffers if b.data is not None)
     return _counts(found, operators, size, weights)

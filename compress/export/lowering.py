@@ -20,6 +20,7 @@ from compress.numerics.affine import quantize_bias, quantize_weight
 Activation = Literal["", "relu", "relu6"]
 _ACTIVATIONS = ("relu", "relu6")
 _KEEPING = ("max_pool", "flatten", *_ACTIVATIONS)  # only move or clip values: they stay on the grid they come on
+_LARGEST_RATIO = 128.0  # of an accumulator's unit to the output's; XNNPACK refuses to load 256
 _LARGEST_BIAS = 2.0**30  # leaves the 32-bit accumulator as much room for the sum of products
 
 
@@ -191,6 +192,9 @@ class _Lowering:
         self, node: Node, inputs: tuple[Value, ...], grid: Grid | None, activation: Node | None = None,
         quantizer: Node | None = None,
     ) -> None:  # fmt: skip
+        parameters = _parameters(node, self.weights, inputs[0].grid if grid else None) if node.op in LAYERS else None
+        if grid is not None and node.op != "quantize":
+            grid = _reachable_grid(grid, inputs, parameters)
         taken = [n for n in (activation, quantizer) if n is not None]
         last = taken[-1] if taken else node
         kind: Any = activation.op if activation else ""
@@ -198,10 +202,20 @@ class _Lowering:
         if node.op in ("max_pool", "avg_pool", "global_avg_pool", "flatten", "quantize"):
             positive |= inputs[0].non_negative
         output = Value(last.name, self.shapes[last.name], grid, positive, _image(node, inputs))
-        parameters = _parameters(node, self.weights, inputs[0].grid if grid else None) if node.op in LAYERS else None
         self.steps.append(Step(node.op, node.name, inputs, output, node.attrs, kind, parameters))
         self.fused.update(n.name for n in taken)
         self.values[node.name] = self.values[last.name] = output
+
+
+def _reachable_grid(grid: Grid, inputs: tuple[Value, ...], parameters: Parameters | None) -> Grid:
+    """The grid, or a coarser one where a single unit of the sum would jump over most of it.
+
+    That is the output of a dead layer, seen as constant zero while its range was taken: its grid spans next to nothing.
+    """
+    unit = max(float(x.grid.scale) for x in inputs if x.grid is not None)
+    if parameters is not None and parameters.scale is not None:
+        unit *= float(parameters.scale.max())
+    return Grid(np.float32(max(float(grid.scale), unit / _LARGEST_RATIO)), grid.zero_point)
 
 
 def _activations(node: Node) -> str:

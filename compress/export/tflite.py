@@ -165,6 +165,9 @@ class _Writer:
     def _pool(self, step: Step) -> None:
         """TFLite's pooling keeps the grid; an average that is to change it is requantized behind."""
         a, source = step.attrs, step.inputs[0]
+        if step.op == "avg_pool" and step.output.grid and not any(a["padding"]):
+            self._sum(step)
+            return
         options = schema.Pool2DOptionsT()
         options.filterHeight, options.filterWidth = a["kernel"]
         options.strideH, options.strideW = a["stride"]
@@ -178,6 +181,22 @@ class _Writer:
             self.file.operators.append(Operator(code, version, (x,), (pooled,), options))
             self._operator(_OP.QUANTIZE, 1, (pooled,), step.output)
         self._activation(step)
+
+    def _sum(self, step: Step) -> None:
+        """An integer average as a depthwise convolution with ones: XNNPACK has no integer average pooling, and so the
+        grid is changed with one rounding instead of two."""
+        a, channels, grid = step.attrs, step.inputs[0].shape[0], step.inputs[0].grid
+        assert grid is not None
+        options = schema.DepthwiseConv2DOptionsT()
+        options.strideH, options.strideW = a["stride"]
+        options.dilationHFactor = options.dilationWFactor = options.depthMultiplier = 1
+        options.fusedActivationFunction = _ACTIVATION[step.activation]
+        x, options.padding = self._padded(step)
+        share = Quantization(np.array([1 / (a["kernel"][0] * a["kernel"][1])], np.float32), np.zeros(1, np.int64), 3)
+        ones = self._constant(np.ones((1, *a["kernel"], channels), np.int8), quantization=share)
+        unit = Quantization(share.scale * grid.scale, share.zero_point)
+        bias = self._constant(np.zeros(channels, np.int32), quantization=unit)
+        self._operator(_OP.DEPTHWISE_CONV_2D, 3, (x, ones, bias), step.output, options)
 
     def _activation(self, step: Step) -> None:
         """An activation behind an operator that cannot take it in."""
