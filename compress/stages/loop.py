@@ -25,6 +25,7 @@ from compress.recipe.schema import Training
 from compress.stages.base import Progress, silent
 from compress.stages.batches import Batch, Feed, split_batches
 from compress.stages.optimizing import Average, learning_rate_at, load_optimizer, make_optimizer, optimizer_tensors
+from compress.stages.processes import current_accelerator
 from compress.stages.resume import State, digest_tensors, load_state, nest, save_state, unnest
 
 VERSION = 1  # of the loop: raise it when the same input trains to other weights
@@ -95,7 +96,7 @@ def fit(
         StageError: the loss is no longer finite, or there are more processes than examples in a batch.
         CacheError: the state cannot be written.
     """
-    accelerator = Accelerator()
+    accelerator = current_accelerator()
     module.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with _repeatable(accelerator.device) as threads:
         feed = Feed(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def save_state(folder: Path, identity: str, state: State) -> None:
         temporary.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         temporary.replace(folder / FILE)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         fix = "free some space or choose another cache folder; a rerun goes on from the last epoch saved"
         raise CacheError(f"the training state cannot be written: {error.strerror}", str(folder), fix) from error
 

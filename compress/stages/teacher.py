@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from torch import Tensor
 
 from compress.data.augment import is_active
@@ -15,6 +14,7 @@ from compress.model.module import GraphModule
 from compress.model.shapes import infer_shapes
 from compress.recipe.schema import AugmentConfig, Training
 from compress.stages.batches import Batch, split_batches
+from compress.stages.processes import current_accelerator
 
 
 class Teacher:
@@ -26,7 +26,7 @@ class Teacher:
     """
 
     def __init__(self, model: Model, data: Dataset, config: Training) -> None:
-        device = Accelerator().device
+        device = current_accelerator().device
         self._module = GraphModule(model)
         self._module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._module.eval().requires_grad_(False)
