@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from compress.report import words
 from compress.report.axes import Axis, fit
+from compress.report.plots import Strip, curve, strips
 from compress.report.scatter import Point, frontier, place_labels, scatter, text_width
 
 positive = st.floats(1e-3, 1e9)
@@ -37,9 +38,10 @@ def test_the_frontier_leaves_out_what_another_beats() -> None:
     assert frontier([worse, best, small]) == [small, best]
 
 
+@pytest.mark.parametrize("step", [1.01, 1.3])
 @pytest.mark.parametrize("width", [520, 344])
-def test_labels_overlap_neither_each_other_nor_the_frame(width: int) -> None:
-    points = [point(100 * 1.3**i, 0.97 + 0.002 * i, f"variant {i}", ring=i == 3) for i in range(8)]
+def test_labels_overlap_neither_each_other_nor_the_frame(width: int, step: float) -> None:
+    points = [point(100 * step**i, 0.97 + 0.002 * i, f"variant {i}", ring=i == 3) for i in range(8)]
     x, y = fit([p.x for p in points], 52, width - 12, log=True), fit([100 * p.y for p in points], 320, 14)
     boxes = text_boxes(place_labels(points, x, y, (52, 14, width - 12, 320)))
     assert len(boxes) == 8
@@ -63,3 +65,21 @@ def test_the_picture_is_read_out_and_escaped() -> None:
     svg = scatter([point(5, 0.5, "<b>")], x_title="size", x_text=words.size, about='a "b" <c>', width=300, height=200)
     assert 'role="img" aria-label="a &quot;b&quot; &lt;c&gt;"' in svg
     assert "<b>" not in svg
+
+
+def test_timings_of_zero_do_not_break_a_log_axis() -> None:
+    row = Strip("int8", ((0.0, 1.0, 9.0), (2.0,)), 1.0, True)
+    svg = strips([row], width=344, about="timings")
+    assert "log scale" in svg
+    assert svg.count("h0") == 3  # the dots: zero has no place on a log axis
+
+
+def test_dots_on_the_same_pixel_are_drawn_once() -> None:
+    svg = strips([Strip("int8", ((1.0,) * 500 + (2.0,),), 1.0, False)], width=1040, about="timings")
+    assert svg.count("h0") == 2
+
+
+def test_a_curve_says_where_it_ends() -> None:
+    svg = curve([0.5, 0.9, 0.8], title="validation accuracy", about="rises")
+    assert ">0.800<" in svg
+    assert ">3<" in svg

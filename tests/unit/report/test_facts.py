@@ -85,6 +85,13 @@ def test_a_second_format_of_the_teacher_is_the_same_model() -> None:
     assert rows[1].changed == "same model as TFLite"
 
 
+def test_a_file_is_compared_with_the_same_format_of_the_step_before() -> None:
+    run = samples.good()
+    half = samples.artefact("02-prune.tflite", "pruned TFLite", "float16", 20_000, 0.983, None, 0.6)
+    rows = facts(run.model_copy(update={"artefacts": (*run.artefacts[:3], half, *run.artefacts[3:])})).rows
+    assert {r.id: r.changed for r in rows}["03-quantize.tflite"] == "float16 → int8"
+
+
 @pytest.mark.parametrize(
     ("row", "text"),
     [

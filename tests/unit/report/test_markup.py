@@ -10,6 +10,10 @@ def test_text_and_attributes_are_escaped_and_markup_is_not() -> None:
     assert made == '<p title="&quot;&#x27;&lt;">&lt;b&gt;&amp;<i>x</i>yz</p>'
 
 
+def test_characters_that_html_forbids_become_visible() -> None:
+    assert tag("p", "a\x00b\ud800\u202e") == "<p>a\ufffdb\ufffd\ufffd</p>"
+
+
 def test_names_of_attributes() -> None:
     assert tag("td", class_="a", data_label="b", hidden=True, role=None, x1=1.25) == (
         '<td class="a" data-label="b" hidden x1="1.2"></td>'

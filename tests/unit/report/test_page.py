@@ -180,6 +180,15 @@ def test_a_breach_shows_how_far_over_it_is() -> None:
     assert "agreement: 13.8 times what is allowed" in text
 
 
+def test_tolerance_bars_are_to_scale() -> None:
+    row = re.search(
+        r'<tr role="row" class="conversion">(?:(?!</tr>).)*03-quantize.onnx.*?</tr>', page.render(samples.good()), re.S
+    )
+    assert row
+    # 0.1 % of answers differ, 0.5 % may; 0.05 points of 0.3; 0.018 of 0.05. All of a tolerance is half the track.
+    assert re.findall(r'class="fill" style="width:([\d.]+)%"', row[0]) == ["10.0", "8.3", "18.0"]
+
+
 def test_series_reads_what_stages_record() -> None:
     metrics = {"loss": [3.0, 2.0, float("nan"), 1.0], "epochs": 3, "notes": ["a", "b"], "flags": [True, False],
                "rounds": [{"epoch": 1, "top1": 0.1}, {"epoch": 2, "top1": 0.2}], "one": [1.0]}  # fmt: skip

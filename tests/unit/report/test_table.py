@@ -62,6 +62,11 @@ def test_color_changes_nothing_but_color() -> None:
     assert re.sub(r"\x1b\[[\d;]*m", "", colored) == plain
 
 
+def test_the_shipped_file_stands_out_in_words_and_in_weight() -> None:
+    lines = draw(samples.good(), 100, color=True).splitlines()
+    assert [line for line in lines if "(ships)" in line and "\x1b[1m" in line]
+
+
 def test_no_name_can_send_codes_to_the_terminal_or_is_taken_for_styling() -> None:
     lines = draw(samples.hostile(), 100)
     assert "\x1b" not in lines
