@@ -84,8 +84,12 @@ class _Writer:
     def write(self, step: Step) -> None:
         """Emit one step."""
         x, grid = step.inputs[0], step.output.grid
-        if step.op == "dequantize":
-            self.tensors[step.output.name] = self.real(x)
+        if step.op == "dequantize" and x.grid is not None:
+            # A layer is to read this in float. Between a bare dequantizer and a quantizer ONNX Runtime would give it
+            # integer weights of its own making (WeightBiasQuantization); a clip at the grid's end, which changes no
+            # value, prevents it.
+            lowest = self._constant(-x.grid.zero_point * x.grid.scale)
+            self._node("Clip", [self.real(x), lowest], self.tensor(step.output))
         elif step.op == "quantize" and grid is not None:
             self._node("QuantizeLinear", [self.real(x), *self._grid(grid)], self.tensor(step.output))
         elif step.op in ("max_pool", "flatten"):  # as they are on integers

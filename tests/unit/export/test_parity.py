@@ -1,0 +1,212 @@
+"""Exported files against the meaning of the graph, for generated nets and for one net with everything in it.
+
+Tolerances. Float: 1e-4 of values near one, a hundred times float32's rounding over these sums. Int8 in ONNX Runtime: one
+step of the output's grid. Its kernels sum exactly and round once, so they differ from the simulation only where the
+int32 bias rounds a value over a boundary; measured on 200 nets: 0.3 % of outputs, by one step. Int8 in LiteRT: four
+steps; XNNPACK adds in fixed point, which is off by one at a few per cent of an addition's outputs, and a layer behind it
+multiplies that; measured: 2.2 % of outputs, at most three steps.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from compress.export.counts import count_onnx, count_tflite
+from compress.export.onnx import to_onnx
+from compress.export.tflite import to_tflite
+from compress.model.model import Model
+from compress.numerics.affine import MIN_SCALE
+from tests.unit.export.engines import delegated, interpreter, run_onnx, run_tflite
+from tests.unit.export.nets import Net, dynamic, inputs, quantized
+from tests.unit.export.reference import logits
+from tests.unit.export.strategies import models
+
+EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def everything() -> Model:
+    """Residual addition, depthwise, both poolings, both ReLUs, a convolution without bias, flatten over an image."""
+    net = Net(3, 14, 13)
+    x = net.conv(8, 3, 2, 1, bias=False)
+    net.add("relu6")
+    x = net.last
+    net.conv(8, 3, 1, 1)
+    net.add("batch_norm", channels=8, eps=1e-5)
+    net.add("add", net.last, x)
+    net.add("relu")
+    net.conv(8, 3, 1, 1, 8)
+    net.add("relu6")
+    net.pool("max_pool", 3, 2, 1)
+    net.conv(16, 1)
+    net.pool("avg_pool", 2, 1)
+    net.add("flatten")
+    net.linear(12)
+    net.add("relu")
+    net.linear(10)
+    return net.model()
+
+
+def steps(model: Model, got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    return np.abs(got - want) / float(model.weights[f"{model.graph.output}.scale"])
+
+
+@EXAMPLES
+@given(models())
+def test_float_onnx_means_the_graph(model):
+    x = inputs(model)
+    np.testing.assert_allclose(run_onnx(to_onnx(model, name="m"), x), logits(model, x), atol=1e-4)
+
+
+@EXAMPLES
+@given(models(padded_average=False))
+def test_float_tflite_means_the_graph(model):
+    x = inputs(model)
+    np.testing.assert_allclose(run_tflite(to_tflite(model, name="m"), x), logits(model, x), atol=1e-4)
+
+
+@EXAMPLES
+@given(models())
+def test_int8_onnx_is_within_one_step_and_all_integer(model):
+    x = inputs(model)
+    int8 = quantized(model, x)
+    data = to_onnx(int8, name="m")
+    assert steps(int8, run_onnx(data, x), logits(int8, x)).max() < 1.01
+    assert count_onnx(data).kernels == {"integer": len(model.graph.layers), "dynamic-integer": 0, "float": 0}
+
+
+@EXAMPLES
+@given(models(padded_average=False))
+def test_int8_tflite_is_within_four_steps_and_all_integer(model):
+    x = inputs(model)
+    int8 = quantized(model, x)
+    data = to_tflite(int8, name="m")
+    assert steps(int8, run_tflite(data, x), logits(int8, x)).max() < 4.01
+    assert count_tflite(data).kernels == {"integer": len(model.graph.layers), "dynamic-integer": 0, "float": 0}
+
+
+@EXAMPLES
+@given(models())
+def test_dynamic_onnx_means_the_graph_for_the_whole_batch(model):
+    model = dynamic(model)
+    x = inputs(model)
+    data = to_onnx(model, name="m")
+    want = logits(model, x)
+    # A float32 sum at a rounding boundary of the next layer's range moves one activation by one step.
+    np.testing.assert_allclose(run_onnx(data, x), want, atol=0.02 * max(1.0, np.abs(want).max()))
+    assert count_onnx(data).kernels["dynamic-integer"] == len(model.graph.layers)
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_a_net_with_everything_in_it_in_int8(bits):
+    model = everything()
+    x = inputs(model, 64)
+    int8 = quantized(model, x, bits=bits)
+    want = logits(int8, x)
+    onnx, tflite = to_onnx(int8, name="m"), to_tflite(int8, name="m")
+    assert steps(int8, run_onnx(onnx, x), want).max() < 1.01
+    assert steps(int8, run_tflite(tflite, x), want).max() < 3.01
+    assert (steps(int8, run_tflite(tflite, x), want) > 0.5).mean() < 0.1
+    assert count_onnx(onnx).layer_kernels == count_tflite(tflite).layer_kernels
+    assert set(count_onnx(onnx).layer_kernels.values()) == {"integer"}
+    operators = count_onnx(onnx).operators
+    assert operators["QLinearConv"] == 4 and operators["QGemm"] == 2
+    assert operators["QLinearAdd"] == operators["QLinearAveragePool"] == operators["MaxPool"] == 1
+    assert operators["QuantizeLinear"] == operators["DequantizeLinear"] == 1  # input and logits: nothing between is float
+    assert delegated(interpreter(tflite))
+
+
+@pytest.mark.parametrize("kept", ["conv2d1", "conv2d3", "conv2d7", "conv2d10", "linear13", "linear15"])
+def test_a_layer_that_stays_float_among_integer_ones(kept):
+    model = everything()
+    x = inputs(model, 16)
+    assert kept in {n.name for n in model.graph.layers}
+    mixed = quantized(model, x, keep_float=[kept])
+    want = logits(mixed, x)
+    tolerance = 0.02 * np.abs(want).max()
+    onnx, tflite = to_onnx(mixed, name="m"), to_tflite(mixed, name="m")
+    for data, run, count in ((onnx, run_onnx, count_onnx), (tflite, run_tflite, count_tflite)):
+        np.testing.assert_allclose(run(data, x), want, atol=tolerance)
+        kernels = count(data).layer_kernels
+        assert [name for name, kind in kernels.items() if kind == "float"] == [kept]
+        assert len(kernels) == 6
+
+
+def test_float16_weights_are_half_and_close():
+    model = everything()
+    x = inputs(model)
+    full, half = to_tflite(model, name="m"), to_tflite(model, name="m", float16=True)
+    assert count_tflite(half).weight_bytes < 0.52 * count_tflite(full).weight_bytes
+    np.testing.assert_allclose(run_tflite(half, x), logits(model, x), atol=5e-3)
+    assert delegated(interpreter(half))
+
+
+def test_dynamic_tflite_is_close_to_float_and_counted():
+    model = everything()
+    x = inputs(model)
+    data = to_tflite(dynamic(model), name="m")
+    want = logits(model, x)
+    np.testing.assert_allclose(run_tflite(data, x), want, atol=0.05 * np.abs(want).max())
+    assert set(count_tflite(data).layer_kernels.values()) == {"dynamic-integer"}
+
+
+@pytest.mark.parametrize("size", [(28, 28), (27, 27), (28, 27), (7, 8)])
+@pytest.mark.parametrize(("k", "stride", "pad"), [(3, 2, 1), (3, 1, 1), (5, 2, 2), (2, 2, 1), (1, 2, 0), (3, 2, 0), (4, 3, 1)])
+def test_tflite_pads_where_torch_does(size, k, stride, pad):
+    net = Net(2, *size)
+    net.conv(4, k, stride, pad)
+    net.pool("max_pool", k, stride, min(pad, k // 2))  # of values below zero: the padding must not win
+    net.conv(6, 3, 1, 1, 2)
+    net.add("flatten")
+    net.linear(3)
+    model = net.model()
+    x = inputs(model, 2)
+    np.testing.assert_allclose(run_tflite(to_tflite(model, name="m"), x), logits(model, x), atol=1e-4)
+    int8 = quantized(model, x)
+    assert steps(int8, run_tflite(to_tflite(int8, name="m"), x), logits(int8, x)).max() < 2.01
+
+
+def test_a_vector_net_of_linear_layers_alone():
+    net = Net(20)
+    net.linear(16)
+    net.add("relu")
+    net.linear(5)
+    model = net.model()
+    x = inputs(model, 32)
+    int8 = quantized(model, x)
+    want = logits(int8, x)
+    assert steps(int8, run_onnx(to_onnx(int8, name="m"), x), want).max() < 1.01
+    assert steps(int8, run_tflite(to_tflite(int8, name="m"), x), want).max() < 1.01
+
+
+def test_a_dead_layer_still_loads_and_gives_its_bias():
+    """Its output was constant zero while ranges were taken: a grid of almost no width, which XNNPACK refuses."""
+    net = Net(1, 6, 6)
+    net.conv(2, 1)
+    net.add("relu")
+    net.add("global_avg_pool")
+    net.linear(3)
+    model = net.model()
+    dead = {**model.weights, "conv2d1.weight": -np.ones((2, 1, 1, 1), np.float32), "conv2d1.bias": -np.ones(2, np.float32)}
+    model = Model(model.graph, dead)
+    x = np.abs(inputs(model))
+    int8 = quantized(model, x)
+    assert float(int8.weights["relu2_q.scale"]) == pytest.approx(MIN_SCALE)
+    for got in (run_onnx(to_onnx(int8, name="m"), x), run_tflite(to_tflite(int8, name="m"), x)):
+        np.testing.assert_allclose(got, logits(model, x), atol=0.01)
+
+
+def test_a_channel_pruned_to_zero_keeps_its_bias():
+    """Its weight scale is tiny, and in units of it the bias would not fit 32 bits."""
+    net = Net(1, 6, 6)
+    net.conv(2, 3, 1, 1)
+    net.add("global_avg_pool")
+    net.linear(3)
+    model = net.model()
+    weight = model.weights["conv2d1.weight"].copy()
+    weight[0] = 0.0
+    model = Model(model.graph, {**model.weights, "conv2d1.weight": weight, "conv2d1.bias": np.float32([9.0, 0.1])})
+    x = inputs(model)
+    int8 = quantized(model, x)
+    want = logits(int8, x)
+    for got in (run_onnx(to_onnx(int8, name="m"), x), run_tflite(to_tflite(int8, name="m"), x)):
+        assert steps(int8, got, want).max() < 2.01
