@@ -134,7 +134,7 @@ def _left_alone(layers: tuple[LayerPlan, ...]) -> Table | None:
     table = _table(header=False)
     table.add_column(no_wrap=True)
     table.add_column()
-    for (step, reason), names in reasons.items():
+    for (step, reason), names in sorted(reasons.items(), key=lambda item: item[0][0]):
         table.add_row(step, f"{_some(names)}: {escape(reason)}")
     return table
 

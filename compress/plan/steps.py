@@ -130,10 +130,12 @@ def _learns_from_teacher(stage: StageConfig) -> bool:
 
 def _describe(stage: StageConfig) -> str:
     if isinstance(stage, DistillConfig):
-        extra = [f"{len(getattr(stage, n))} {w}" for n, w in (("hints", "hints"), ("attention", "attention maps"))
-                 if getattr(stage, n)]  # fmt: skip
+        counts = {"pair of features": len(stage.hints), "pair of attention maps": len(stage.attention)}
+        pairs = [
+            f", matching {n} {what.replace('pair', 'pairs') if n > 1 else what}" for what, n in counts.items() if n
+        ]
         soft = f"train {_epochs(stage.epochs)} on the teacher's soft labels (temperature {stage.temperature:g})"
-        return soft + "".join(f", {e}" for e in extra)
+        return soft + "".join(pairs)
     if isinstance(stage, PruneConfig):
         if stage.what == "weights":
             what = f"set {percent(stage.sparsity or 0)} of the weights to zero"
