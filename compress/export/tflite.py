@@ -142,11 +142,10 @@ class _Writer:
         """A float constant, if asked for stored in half precision."""
         if not self.float16:
             return self._constant(array, name)
-        half = array.astype(np.float16)
-        if not np.isfinite(half).all():
+        if np.abs(array).max() > np.finfo(np.float16).max:
             fix = "export float32, or train with weight decay"
             raise ExportError("a weight is larger than float16 can hold (65504)", f"layer {name!r}", fix)
-        stored = self._constant(half, name)
+        stored = self._constant(array.astype(np.float16), name)
         real = self.file.add(Tensor(array.shape, "float32"))
         self.file.operators.append(Operator(_OP.DEQUANTIZE, 3, (stored,), (real,)))
         return real

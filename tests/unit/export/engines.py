@@ -28,11 +28,13 @@ def delegated(it: Interpreter) -> bool:
     delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
     written = {int(i) for op in operators if op["op_name"] != "DELEGATE" for i in op["outputs"]}
     outputs = [d["index"] for d in it.get_output_details()]
-    return len(delegates) == 1 and list(delegates[0]["outputs"]) == outputs and not written & set(delegates[0]["inputs"])
+    if len(delegates) != 1:
+        return False
+    return list(delegates[0]["outputs"]) == outputs and not written & set(delegates[0]["inputs"])
 
 
 def run_tflite(data: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits of a batch (n, c, h, w), one example at a time; integer inputs and outputs converted by the file's grids."""
+    """Logits of a batch (n, c, h, w), one example at a time; integers converted by the file's grids."""
     it = interpreter(data)
     source, target = it.get_input_details()[0], it.get_output_details()[0]
     rows = []

@@ -1,10 +1,10 @@
 """Exported files against the meaning of the graph, for generated nets and for one net with everything in it.
 
-Tolerances. Float: 1e-4 of values near one, a hundred times float32's rounding over these sums. Int8 in ONNX Runtime: one
-step of the output's grid. Its kernels sum exactly and round once, so they differ from the simulation only where the
-int32 bias rounds a value over a boundary; measured on 200 nets: 0.3 % of outputs, by one step. Int8 in LiteRT: four
-steps; XNNPACK adds in fixed point, which is off by one at a few per cent of an addition's outputs, and a layer behind it
-multiplies that; measured: 2.2 % of outputs, at most three steps.
+Tolerances. Float: 1e-4 of values near one, a hundred times float32's rounding over these sums. Int8 in ONNX Runtime:
+one step of the output's grid. Its kernels sum exactly and round once, so they differ from the simulation only where
+the int32 bias rounds a value over a boundary; measured on 200 nets: 0.3 % of outputs, by one step. Int8 in LiteRT: four
+steps; XNNPACK adds in fixed point, which is off by one here and there, and a layer behind an addition multiplies that;
+measured: 2.2 % of outputs, at most three steps.
 """
 
 import numpy as np
@@ -109,9 +109,10 @@ def test_a_net_with_everything_in_it_in_int8(bits):
     assert count_onnx(onnx).layer_kernels == count_tflite(tflite).layer_kernels
     assert set(count_onnx(onnx).layer_kernels.values()) == {"integer"}
     operators = count_onnx(onnx).operators
-    assert operators["QLinearConv"] == 4 and operators["QGemm"] == 2
-    assert operators["QLinearAdd"] == operators["QLinearAveragePool"] == operators["MaxPool"] == 1
-    assert operators["QuantizeLinear"] == operators["DequantizeLinear"] == 1  # input and logits: nothing between is float
+    assert operators == {
+        "QuantizeLinear": 1, "QLinearConv": 4, "QLinearAdd": 1, "MaxPool": 1,
+        "QLinearAveragePool": 1, "Flatten": 1, "QGemm": 2, "DequantizeLinear": 1,
+    }  # fmt: skip
     assert delegated(interpreter(tflite))
 
 
@@ -150,7 +151,9 @@ def test_dynamic_tflite_is_close_to_float_and_counted():
 
 
 @pytest.mark.parametrize("size", [(28, 28), (27, 27), (28, 27), (7, 8)])
-@pytest.mark.parametrize(("k", "stride", "pad"), [(3, 2, 1), (3, 1, 1), (5, 2, 2), (2, 2, 1), (1, 2, 0), (3, 2, 0), (4, 3, 1)])
+@pytest.mark.parametrize(
+    ("k", "stride", "pad"), [(3, 2, 1), (3, 1, 1), (5, 2, 2), (2, 2, 1), (1, 2, 0), (3, 2, 0), (4, 3, 1)]
+)
 def test_tflite_pads_where_torch_does(size, k, stride, pad):
     net = Net(2, *size)
     net.conv(4, k, stride, pad)
@@ -178,6 +181,30 @@ def test_a_vector_net_of_linear_layers_alone():
     assert steps(int8, run_tflite(to_tflite(int8, name="m"), x), want).max() < 1.01
 
 
+@pytest.mark.parametrize("zero_point", [0, 10])
+def test_an_activation_is_kept_where_the_learnt_grid_does_not_imply_it(zero_point):
+    net = Net(1, 6, 6)
+    net.conv(4, 3, 1, 1)
+    net.add("relu6")
+    net.conv(4, 3, 1, 1)
+    net.add("relu")
+    net.add("global_avg_pool")
+    net.linear(3)
+    model = net.model()
+    x = 20 * inputs(model)
+    int8 = quantized(model, x)
+    wide = {f"relu{i}_q.scale": np.asarray(int8.weights[f"relu{i}_q.scale"] * np.float32(1.5)) for i in ("62", "4")}
+    shift = {k.replace("scale", "zero_point"): np.asarray(np.int32(zero_point)) for k in wide}
+    int8 = Model(int8.graph, {**int8.weights, **wide, **shift})
+    want = logits(int8, x)
+    onnx, tflite = to_onnx(int8, name="m"), to_tflite(int8, name="m")
+    assert steps(int8, run_onnx(onnx, x), want).max() < 1.01
+    assert steps(int8, run_tflite(tflite, x), want).max() < 2.01
+    assert count_onnx(onnx).operators["Clip"] == (2 if zero_point else 1)
+    assert count_onnx(onnx).kernels["integer"] == 3
+    assert delegated(interpreter(tflite))
+
+
 def test_a_dead_layer_still_loads_and_gives_its_bias():
     """Its output was constant zero while ranges were taken: a grid of almost no width, which XNNPACK refuses."""
     net = Net(1, 6, 6)
@@ -186,8 +213,8 @@ def test_a_dead_layer_still_loads_and_gives_its_bias():
     net.add("global_avg_pool")
     net.linear(3)
     model = net.model()
-    dead = {**model.weights, "conv2d1.weight": -np.ones((2, 1, 1, 1), np.float32), "conv2d1.bias": -np.ones(2, np.float32)}
-    model = Model(model.graph, dead)
+    dead = {"conv2d1.weight": -np.ones((2, 1, 1, 1), np.float32), "conv2d1.bias": -np.ones(2, np.float32)}
+    model = Model(model.graph, {**model.weights, **dead})
     x = np.abs(inputs(model))
     int8 = quantized(model, x)
     assert float(int8.weights["relu2_q.scale"]) == pytest.approx(MIN_SCALE)
