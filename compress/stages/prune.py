@@ -105,7 +105,8 @@ def _why_whole(graph: Graph, names: list[str], removed: dict[str, int], config: 
 
 
 def _reasons(kept: dict[str, str]) -> str:
-    return "; ".join(f"{k}: {v}" for k, v in list(kept.items())[:5])
+    telling = {k: v for k, v in kept.items() if not v.startswith("not chosen")}
+    return "; ".join(f"{k}: {v}" for k, v in list((telling or kept).items())[:5])
 
 
 def _prune_weights(model: Model, config: PruneConfig, context: Context) -> StageResult:
