@@ -1,7 +1,7 @@
 """The parity ledger: every form of the model against the form before it, each with a tolerance and a reason."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
@@ -89,22 +89,6 @@ def hop(
         ok=not broken,
         reason="; ".join(broken or [text for _, text in checks]) or "no tolerance was set",
     )
-
-
-def first_break(ledger: Iterable[Hop]) -> Hop | None:
-    """The first conversion that changed what the model does beyond its tolerance; training hops only inform."""
-    return next((h for h in ledger if h.kind == "conversion" and not h.ok), None)
-
-
-def require_parity(ledger: Iterable[Hop]) -> None:
-    """Stop at the first broken conversion.
-
-    Raises:
-        ParityError: naming the hop and what it broke.
-    """
-    if broken := first_break(ledger):
-        fix = "the export is at fault, not the training: report it with the recipe, or export another format"
-        raise ParityError(broken.reason, f"{broken.name} ({broken.source} to {broken.target})", fix)
 
 
 def _largest_difference(source: Logits, target: Logits) -> float:

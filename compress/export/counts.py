@@ -65,7 +65,7 @@ def count_onnx(data: bytes) -> Counts:
             for name in _names_of_constants(node, sources):
                 layers[name] = layer
                 if name in constants and len(constants[name].dims) > 1:
-                    weights[layer] = numpy_helper.to_array(constants[name])
+                    weights[layer] = _without_padding(numpy_helper.to_array(constants[name]), node, sources)
     optimised = _optimised(data)
     found: dict[str, Kernel] = {}
     for node in optimised.node:
@@ -85,6 +85,16 @@ def _names_of_constants(node: Any, sources: dict[str, Any]) -> Iterable[str]:
         source = sources.get(name)
         if source is not None and source.op_type == "DequantizeLinear":
             yield source.input[0]
+
+
+def _without_padding(weight: NDArray[Any], node: Any, sources: dict[str, Any]) -> NDArray[Any]:
+    """The weight without the channels that the export filled up with zeros: their input is a Pad behind a quantizer."""
+    source = sources.get(node.input[0])
+    padded = source is not None and source.op_type == "DequantizeLinear" and source.input[0] in sources
+    if not padded or sources[source.input[0]].op_type != "Pad":
+        return weight
+    used = np.flatnonzero(weight.any(axis=tuple(a for a in range(weight.ndim) if a != 1)))
+    return weight[:, : used.max(initial=0) + 1]
 
 
 def _optimised(data: bytes) -> Any:

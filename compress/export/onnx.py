@@ -9,6 +9,7 @@ usually write weigh as much as a layer. Only the nodes of layers keep their name
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -22,6 +23,7 @@ from compress.model.model import Model
 
 INPUT, OUTPUT = "input", "logits"
 OPSET, IR_VERSION = 13, 7
+_CHANNELS = 4  # what an integer convolution of the input image is filled up to a multiple of
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -56,6 +58,7 @@ class _Writer:
         self.initializers: dict[tuple[Any, ...], onnx.TensorProto] = {}
         self.output = program.output
         self.tensors = {program.input.name: INPUT}
+        self.entries = {s.output.name for s in program.steps if s.op == "quantize" and s.inputs[0] == program.input}
         self.dequantized: dict[str, str] = {}
         self.dynamic: dict[str, list[str]] = {}
         self.names = _short_names()
@@ -120,6 +123,9 @@ class _Writer:
         p = step.parameters
         if p is not None and p.kind == "dynamic-integer":
             return self._dynamic(step, p, out)
+        if step.op == "conv2d" and p is not None and p.kind == "integer" and step.inputs[0].name in self.entries:
+            step = self._widened(step, p)
+            p = step.parameters
         inputs = [self.real(x) for x in step.inputs]
         if p is not None:
             inputs += self._layer(step, p)
@@ -132,6 +138,20 @@ class _Writer:
         if step.op == "avg_pool":
             return self._node("AveragePool", inputs, out, **_window(step))
         return self._node("GlobalAveragePool", inputs, out)
+
+    def _widened(self, step: Step, p: Parameters) -> Step:
+        """A convolution of the image itself, its channels filled up with zeros to a multiple of four.
+
+        ONNX Runtime's fast integer convolution takes no other number; on a grey image it is 8 % of ResNet-8's time.
+        """
+        x, lanes = step.inputs[0], -step.inputs[0].shape[0] % _CHANNELS
+        if not lanes or step.attrs["groups"] > 1:
+            return step
+        wide = replace(x, name=f"{x.name}+", shape=(x.shape[0] + lanes, *x.shape[1:]))
+        amounts = self._constant(np.array([0, 0, 0, 0, 0, lanes, 0, 0], np.int64))
+        self._node("Pad", [self.tensor(x), amounts], self.tensor(wide))
+        weight = np.pad(p.weight, ((0, 0), (0, lanes), (0, 0), (0, 0)))
+        return replace(step, inputs=(wide,), parameters=replace(p, weight=weight))
 
     def _layer(self, step: Step, p: Parameters) -> list[str]:
         """Float tensors of a layer's weight and bias; stored as integers where the layer is integer."""

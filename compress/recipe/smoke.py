@@ -17,7 +17,7 @@ EXAMPLES = 400  # enough for ten classes in every split
 
 
 def smoke_version(recipe: Recipe) -> Recipe:
-    """The same chain on 400 training examples, one epoch wherever it trains, the quick measuring profile.
+    """The same chain on 400 training examples, one epoch wherever it trains, the briefest measuring profile.
 
     What it proves is that every step runs and every export does what the model does, not how good the result is. So
     the promises that need training or undisturbed timing go (accuracy drop, latency, smaller and faster than the
@@ -32,7 +32,7 @@ def smoke_version(recipe: Recipe) -> Recipe:
         data=_with(recipe.data, limit=limit, calibration=min(recipe.data.calibration, 128)),
         teacher=teacher,
         stages=tuple(_short(stage) for stage in recipe.stages),
-        measure=_with(recipe.measure, profile="quick"),
+        measure=_with(recipe.measure, profile="smoke"),
         budget=BudgetConfig(size_bytes=recipe.budget.size_bytes),
         allow_slower=True,
     )

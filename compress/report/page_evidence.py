@@ -1,7 +1,7 @@
 """The middle of the page: parity ledger, per-layer treatment, timings, training."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from compress.report import words
@@ -10,7 +10,7 @@ from compress.report.markup import Markup, join, tag
 from compress.report.page_parts import icon, minor, plain, readable, section, table
 from compress.report.plots import Strip, bar, both, curve, strips
 from compress.report.rows import Row
-from compress.result import Hop, LayerRow, StepRow
+from compress.result import Hop, Latency, LayerRow, StepRow
 
 
 def ledger(facts: Facts) -> Markup | None:
@@ -38,16 +38,17 @@ def ledger(facts: Facts) -> Markup | None:
 
 
 def _hop(h: Hop) -> list[object]:
-    path = f"{words.one_line(h.source)} → {words.one_line(h.target)}"
+    name, path = words.one_line(h.name), f"{words.one_line(h.source)} → {words.one_line(h.target)}"
     top1 = f"{words.percent(h.source_top1)} → {words.percent(h.target_top1)} right"
     if h.kind == "training":
         state = tag("span", "on purpose", minor(words.one_line(h.reason)), class_="state")
-    else:
-        grade = "good" if h.ok else "bad"
-        reason = minor(words.one_line(h.reason))
+    else:  # the bars say why a hop held
+        grade, reason = ("good", None) if h.ok else ("bad", minor(words.one_line(h.reason)))
         state = tag("span", icon(grade), tag("span", "held" if h.ok else "broken", reason), class_=f"state {grade}")
+    rail = tag("span", class_="rail", aria_hidden="true")
+    named = name not in (path, path.replace("→", "to"))
     return [
-        join(tag("span", class_="rail", aria_hidden="true"), tag("b", words.one_line(h.name)), minor(path)),
+        join(rail, tag("b", name), minor(path)) if named else join(rail, tag("b", path)),
         join(words.percent(h.agreement), minor(f"of {h.count:,}; {top1}")),
         words.significant(h.largest_difference, 2),
         tag("div", [_used(k, v, h) for k, v in h.tolerance.items()], class_="used") if h.tolerance else "none set",
@@ -57,23 +58,18 @@ def _hop(h: Hop) -> list[object]:
 
 def _used(name: str, limit: float, h: Hop) -> Markup:
     """How much of one tolerance was used; the mark stands at all of it."""
-    spent = {
-        "agreement": (1 - h.agreement, math.ceil((1 - limit) * h.count - 1e-6) / h.count),  # in whole examples
-        "accuracy_points": (100 * abs(h.target_top1 - h.source_top1), limit),
-        "largest_difference": (h.largest_difference, limit),
+    flips = math.ceil((1 - limit) * h.count - 1e-6) / h.count  # allowed in whole examples, as the ledger does
+    known = {
+        "agreement": (f"at least {words.percent(limit)}", 1 - h.agreement, flips),
+        "accuracy_points": (f"within {limit:g}", 100 * abs(h.target_top1 - h.source_top1), limit),
+        "largest_difference": (f"at most {limit:g}", h.largest_difference, limit),
     }.get(name)
-    if spent is None:
+    if known is None:
         return tag("p", f"{readable(name)} {words.significant(limit)}")
-    value, allowed = spent
+    said, value, allowed = known
     share = value / allowed if allowed > 1e-12 else (0.0 if value < 1e-12 else math.inf)
-    much = (
-        "none is allowed"
-        if math.isinf(share)
-        else f"{share:,.1f} times what is allowed"
-        if share > 2
-        else f"{100 * share:.0f} %"
-    )
-    text = f"{readable(name)}: {much}"
+    much = f"{100 * share:.0f} % used" if share <= 2 else f"{share:,.1f} times that" if share < math.inf else "exceeded"
+    text = f"{readable(name)} {said}: {much}"
     return tag("p", bar(share / 2, limit=0.5, kind="over" if share > 1 else ""), tag("span", text))
 
 
@@ -184,11 +180,14 @@ def timings(facts: Facts) -> Markup | None:
     bands = [Strip(r.role, r.latency.processes_ms, r.latency.p50_ms, r.is_shipped) for r in timed if r.latency]
     about = f"Block medians in milliseconds for {words.plural(len(bands), 'file')}; p50 is in the table below."
     heads = ("File", "Where", "How", "p50", "p90", "Against teacher", "Load", "First call", "Peak memory")
-    rows = [(None, _timing(r, i)) for r in facts.rows for i in range(len(r.artefact.latency))]
+    every = [t for r in facts.rows for t in r.artefact.latency]
+    common = [w for w in every[0].warnings if len(every) > 1 and all(w in t.warnings for t in every)]
+    rows = [(None, _timing(r, t, common)) for r in facts.rows for t in r.artefact.latency]
     return section(
         "timings",
         "Latency, block by block",
         tag("figure", both(strips(bands, width=1040, about=about), strips(bands, width=344, about=about))),
+        [tag("p", f"Holds for all of them: {words.one_line(w)}", class_="fine warn") for w in common],
         table("Every latency measurement", heads, rows, kind="timings", figures=6),
         lead=f"One example at a time on {words.one_line(facts.device or '')}. Each dot is the median of a block of "
         "calls, each line of dots a fresh process, the upright bar p50. Blocks of all files were interleaved with the "
@@ -196,14 +195,14 @@ def timings(facts: Facts) -> Markup | None:
     )
 
 
-def _timing(r: Row, i: int) -> list[object]:
-    t = r.artefact.latency[i]
+def _timing(r: Row, t: Latency, common: Sequence[str]) -> list[object]:
+    own = [words.one_line(w) for w in t.warnings if w not in common]
     ratio = "–"
     if t.ratio is not None:
         ratio = words.times(t.ratio)
     ci = f"{words.significant(t.ratio_ci95[0])} to {words.significant(t.ratio_ci95[1])}" if t.ratio_ci95 else None
     return [
-        join(tag("b", r.role), [tag("small", f"Do not trust: {words.one_line(w)}", class_="warn") for w in t.warnings]),
+        join(tag("b", r.role), [tag("small", w, class_="warn") for w in own]),
         join(words.one_line(t.device), minor(words.one_line(t.engine))),
         join(t.label, minor(f"{words.plural(t.threads, 'thread')}, batch {t.batch}")),
         words.milliseconds(t.p50_ms),

@@ -34,7 +34,10 @@ def verdict_of(result: Result, teacher: Row, shipped: Row) -> Verdict:
         lines = "; ".join(f"{words.one_line(b.name)} {_over(b) if b.value > b.limit else _unclear(b)}" for b in missed)
         budget, budget_grade = f"Missed: {lines}.", "bad"
     else:
-        budget, budget_grade = f"Met: {_every(len(result.budget), 'promise')} kept.", "good"
+        budget, budget_grade = (
+            f"Met: {_every(len(result.budget), 'promise')} {'was' if len(result.budget) == 1 else 'were'} kept.",
+            "good",
+        )
     trust, trust_grade = _trust(result, shipped)
     ships = f"{shipped.id}, {shipped.artefact.size_bytes:,} bytes"
     paired = shipped.artefact.paired

@@ -66,10 +66,12 @@ class Walk:
         describe: Callable[[Mapping[str, Any]], str] = lambda _: "",
         *,
         collective: bool = False,
+        shown: bool = True,
     ) -> Entry:
         """The cached entry of a step, made by `write(folder, progress)` where it is absent.
 
         collective: every process of a torchrun takes part in the making; the others discard what they wrote.
+        shown: whether the finished step gets a line of its own; it is recorded in any case.
         """
         if not self.world.main:
             return self._follow(key, write, collective)
@@ -93,7 +95,8 @@ class Walk:
                 kept=dict(facts.get("kept", {})),
             )
         )
-        self.display.done(name, describe(facts), None if cached else seconds)
+        if shown:
+            self.display.done(name, describe(facts), None if cached else seconds)
         return entry
 
     def _timed(self, write: Callable[[Path, Any], Mapping[str, Any]], folder: Path, progress: Any) -> dict[str, Any]:
@@ -277,7 +280,7 @@ class Walk:
             model = step.load()
             return _save_logits(folder, torch_logits(drop_quantizers(model) if twin else model, self.data))
 
-        return self.step(f"{name} in torch", "evaluate", key, write)
+        return self.step(f"{name} in torch", "evaluate", key, write, shown=False)
 
     def _exported(self, file: File) -> Entry:
         inputs = {"file": file.sha256, "data": self.handle.fingerprint}
@@ -289,7 +292,7 @@ class Walk:
 
             return _save_logits(folder, {n: logits_of(file.folder, getattr(self.data, n).x) for n in SPLITS})
 
-        return self.step(f"{file.plan.id} in its engine", "evaluate", key, write)
+        return self.step(f"{file.plan.id} in its engine", "evaluate", key, write, shown=False)
 
 
 def _siblings(files: list[File], shipped: str) -> list[File]:

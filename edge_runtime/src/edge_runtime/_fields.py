@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import Any
 
@@ -26,7 +25,10 @@ class Fields:
         self._readable = isinstance(doc, dict)  # one complaint is enough for an object that is none
         if not self._readable and doc is not _ABSENT:
             self.note("", f"{_show(doc)} is not an object")
-        for key in sorted(set(self.doc) - set(known))[:_MOST_UNKNOWN]:
+        unknown = sorted(set(self.doc) - set(known))[:_MOST_UNKNOWN]
+        if unknown:
+            import difflib
+        for key in unknown:
             near = difflib.get_close_matches(key[:_LONGEST_KEY], known, n=1)
             self.note(key, "unknown" + (f"; did you mean {near[0]!r}?" if near else ""))
 

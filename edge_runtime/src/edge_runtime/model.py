@@ -118,7 +118,9 @@ class Model:
 
     def close(self) -> None:
         """Give the engine's memory back. Calls under way finish; later ones raise EngineError."""
-        self._engine = None
+        engine, self._engine = self._engine, None
+        if engine is not None and engine.pid != os.getpid():
+            _keep_forever(engine)
 
     def predict(self, example: Any) -> Prediction:
         """Label and scores of one raw example: an array, a list of numbers, or the path of a .npy or image file.
@@ -176,6 +178,7 @@ class Model:
         if engine is None:
             raise EngineError("the model is closed", str(self.folder), "load the bundle again")
         if engine.pid != os.getpid():  # a fork copies neither the engine's threads nor the owners of its locks
+            _keep_forever(engine)
             engine = self._engine = self._start()
         return engine.run(prepared)
 
@@ -260,6 +263,13 @@ class Model:
             fix = "run `edge-runtime check` on this device; the model or the engine is broken"
             raise EngineError(f"{self.engine} gave NaN or infinite logits", str(self.folder / self.entry.path), fix)
         return raw
+
+
+def _keep_forever(engine: OnnxEngine | TFLiteEngine) -> None:
+    """Never run the destructor of an engine that a fork copied: it would wait for threads that are not here."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -75,7 +75,7 @@ def test_a_bundle_alone_is_timed_without_a_ratio(make_bundle, monkeypatch):
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 def test_two_threads_rest_between_blocks(make_bundle, monkeypatch):
-    monkeypatch.setitem(latency.PROFILES, "brief", Profile(1, 0.3, 0.01, 2, 1))
+    monkeypatch.setitem(latency.PROFILES, "brief", Profile(1, 0.05, 0.0, 2, 1))
 
     found = measure({"a": make_bundle(), "b": make_bundle()}, "a", EXAMPLE, profile="brief", threads=2)
 

@@ -88,6 +88,15 @@ def test_a_complete_base_is_well_and_each_missing_extra_has_the_command_that_ins
     assert exit_code(findings) == 0
 
 
+def test_a_requirement_of_the_base_with_a_condition_is_not_listed_again_by_every_extra(machine, site):
+    ours = [*OURS, 'tomli>=2; python_version >= "3"', 'colorama; python_version < "3"']
+
+    findings = diagnose(machine(), site({**BASE, "onnxruntime": "1.32.0"}, ours))
+
+    assert only(findings, "base").text == "tomli is not installed"
+    assert only(findings, "extra onnx").status == "ok"
+
+
 @pytest.mark.parametrize(
     ("packages", "text"),
     [

@@ -41,7 +41,8 @@ def test_the_frontier_leaves_out_what_another_beats() -> None:
 @pytest.mark.parametrize("step", [1.01, 1.3])
 @pytest.mark.parametrize("width", [520, 344])
 def test_labels_overlap_neither_each_other_nor_the_frame(width: int, step: float) -> None:
-    points = [point(100 * step**i, 0.97 + 0.002 * i, f"variant {i}", ring=i == 3) for i in range(8)]
+    crowd = [point(100 * step**i, 0.97 + 0.0004 * i, f"variant {i}", ring=i == 3) for i in range(7)]
+    points = [*crowd, point(50_000, 0.8, "far away")]
     x, y = fit([p.x for p in points], 52, width - 12, log=True), fit([100 * p.y for p in points], 320, 14)
     boxes = text_boxes(place_labels(points, x, y, (52, 14, width - 12, 320)))
     assert len(boxes) == 8

@@ -12,7 +12,7 @@ def test_the_verdict_of_a_good_run_says_gain_loss_budget_and_trust() -> None:
     assert v.headline == (
         "31.2× smaller and 14.1× faster than the teacher, and no difference in accuracy could be shown (−0.30 points)."
     )
-    assert v.budget == "Met: all 5 promises kept."
+    assert v.budget == "Met: all 5 promises were kept."
     assert v.trust.startswith("Yes: parity held at all 4 conversions")
     assert (v.budget_grade, v.trust_grade) == ("good", "good")
 

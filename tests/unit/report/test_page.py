@@ -177,7 +177,7 @@ def test_validation_accuracy_is_called_so() -> None:
 def test_a_breach_shows_how_far_over_it_is() -> None:
     text = parse(page.render(samples.breach())).text
     assert "1 of 4 conversions broke the tolerance." in text
-    assert "agreement: 13.8 times what is allowed" in text
+    assert "13.8 times that" in text
 
 
 def test_tolerance_bars_are_to_scale() -> None:
@@ -187,6 +187,20 @@ def test_tolerance_bars_are_to_scale() -> None:
     assert row
     # 0.1 % of answers differ, 0.5 % may; 0.05 points of 0.3; 0.018 of 0.05. All of a tolerance is half the track.
     assert re.findall(r'class="fill" style="width:([\d.]+)%"', row[0]) == ["10.0", "8.3", "18.0"]
+
+
+def test_a_warning_of_every_timing_is_said_once() -> None:
+    run = samples.good()
+    files = tuple(
+        a.model_copy(
+            update={"latency": (a.latency[0].model_copy(update={"warnings": ("the machine was busy", a.id)}),)}
+        )
+        for a in run.artefacts
+    )
+    text = page.render(run.model_copy(update={"artefacts": files}))
+    timings = text[text.index('<section id="timings"') : text.index('<section id="training"')]
+    assert timings.count("the machine was busy") == 1
+    assert timings.count("03-quantize.tflite</small>") == 1
 
 
 def test_series_reads_what_stages_record() -> None:
