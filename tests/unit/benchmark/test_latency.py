@@ -100,7 +100,7 @@ def test_the_worker_imports_only_what_an_app_would(make_bundle):
     ("changes", "kind", "message"),
     [
         ({"reference": "tutor"}, UsageError, r"the reference 'tutor' is not among the bundles\n  fix: one of \['a'\]"),
-        ({"profile": "slow"}, UsageError, "'slow' is no profile\n  fix: one of quick, default"),
+        ({"profile": "slow"}, UsageError, "'slow' is no profile\n  fix: one of smoke, quick, default"),
         ({"device": "pi5"}, UsageError, "device 'pi5' cannot be measured by this version\n  fix: use cpu"),
         ({"threads": 999}, MeasureError, r"999 threads asked for, \d+ cores to run on\n  fix: give 1 to \d+"),
         ({"threads": 0}, MeasureError, "0 threads asked for"),
