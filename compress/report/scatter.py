@@ -149,7 +149,7 @@ def _place(
     at_x: float, at_y: float, wide: float, frame: Box, taken: Sequence[tuple[Box, float]], gap: float
 ) -> tuple[Box, bool]:
     best: tuple[float, Box, bool] | None = None
-    for step in range(7):
+    for step in range(10):
         reach = gap + 11 * step
         for angle in range(0, 360, 30):
             dx, dy = math.cos(math.radians(angle)) * reach, -math.sin(math.radians(angle)) * reach
@@ -161,7 +161,7 @@ def _place(
                 + max(frame[1] - box[1], 0)
                 + max(box[3] - frame[3], 0)
             )
-            cost = 40 * out + 2.0 * reach + 0.1 * (angle not in (0, 180)) + sum(w * _overlap(box, b) for b, w in taken)
+            cost = 400 * out + 2.0 * reach + 0.1 * (angle not in (0, 180)) + sum(w * _overlap(box, b) for b, w in taken)
             if best is None or cost < best[0] - 1e-9:
                 best = cost, box, step > 1
     assert best is not None  # the loops always try something
