@@ -89,9 +89,9 @@ def _names_of_constants(node: Any, sources: dict[str, Any]) -> Iterable[str]:
 
 def _without_padding(weight: NDArray[Any], node: Any, sources: dict[str, Any]) -> NDArray[Any]:
     """The weight without the channels that the export filled up with zeros: their input is a Pad behind a quantizer."""
-    source = sources.get(node.input[0])
-    padded = source is not None and source.op_type == "DequantizeLinear" and source.input[0] in sources
-    if not padded or sources[source.input[0]].op_type != "Pad":
+    dequantizer = sources.get(node.input[0])
+    source = sources.get(dequantizer.input[0]) if dequantizer is not None else None
+    if source is None or source.op_type != "Pad":
         return weight
     used = np.flatnonzero(weight.any(axis=tuple(a for a in range(weight.ndim) if a != 1)))
     return weight[:, : used.max(initial=0) + 1]

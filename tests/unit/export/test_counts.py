@@ -10,6 +10,7 @@ from compress.export.counts import count_onnx, count_tflite
 from compress.export.onnx import to_onnx
 from compress.export.tflite import to_tflite
 from compress.model.model import Model
+from compress.numerics.affine import quantize_weight
 from tests.unit.export.nets import Net, dynamic, inputs, quantized
 
 
@@ -89,7 +90,8 @@ def test_weight_bytes_are_those_of_the_constants(model):
 def test_operators_are_those_that_run(model):
     int8 = quantized(model, inputs(model))
     assert count_onnx(to_onnx(int8, name="m")).operators == {
-        "DequantizeLinear": 1, "Flatten": 1, "QGemm": 1, "QLinearAveragePool": 1, "QLinearConv": 2, "QuantizeLinear": 1,
+        "DequantizeLinear": 1, "Flatten": 1, "Pad": 1, "QGemm": 1, "QLinearAveragePool": 1, "QLinearConv": 2,
+        "QuantizeLinear": 1,
     }  # fmt: skip
     assert count_tflite(to_tflite(int8, name="m")).operators == {
         "CONV_2D": 1, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 1, "RESHAPE": 1,
@@ -100,3 +102,13 @@ def test_operators_are_those_that_run(model):
 def test_another_file_is_refused(count, text):
     with pytest.raises(ExportError, match=text):
         count(b"PK\x03\x04 something else")
+
+
+def test_channels_that_the_export_filled_up_are_no_zero_weights(model):
+    int8 = quantized(model, inputs(model))
+    integers = [quantize_weight(int8.weights[f"{n}.weight"], int8.weights[f"{n}.weight_scale"]) for n in LAYERS]
+    want = sum((w == 0).sum() for w in integers) / sum(w.size for w in integers)
+    data = to_onnx(int8, name="m")
+    assert [4, 4, 3, 3] in [list(i.dims) for i in onnx.load_from_string(data).graph.initializer]  # 2 channels became 4
+    assert count_onnx(data).zero_share == pytest.approx(want)
+    assert count_tflite(to_tflite(int8, name="m")).zero_share == pytest.approx(want)

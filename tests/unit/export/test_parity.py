@@ -110,7 +110,7 @@ def test_a_net_with_everything_in_it_in_int8(bits):
     assert set(count_onnx(onnx).layer_kernels.values()) == {"integer"}
     operators = count_onnx(onnx).operators
     assert operators == {
-        "QuantizeLinear": 1, "QLinearConv": 4, "QLinearAdd": 1, "MaxPool": 1,
+        "QuantizeLinear": 1, "Pad": 1, "QLinearConv": 4, "QLinearAdd": 1, "MaxPool": 1,
         "QLinearAveragePool": 1, "Flatten": 1, "QGemm": 2, "DequantizeLinear": 1,
     }  # fmt: skip
     assert delegated(interpreter(tflite))
