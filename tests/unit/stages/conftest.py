@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from compress.data.sources import open_data
@@ -6,6 +8,9 @@ from compress.model.nets import build_net
 from compress.recipe.schema import DataConfig, TrainConfig
 from compress.stages.base import Context, run_stage
 from compress.stages.train import train
+
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny nets: a second thread costs more than it brings
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def apply(model, data, teacher, **changes):
 
 
 def test_soft_labels_follow_the_formula():
-    logits, teacher = torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([[2.0, 1.0, 0.0]])
+    logits, teacher = torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([[2.0, -1.0, 3.0]])
     targets = torch.tensor([[0.0, 1.0, 0.0]])
 
     def softmax(x: Tensor) -> np.ndarray:

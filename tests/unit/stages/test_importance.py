@@ -103,11 +103,14 @@ def test_the_goal_is_met_and_nothing_more_would_fit(trained, cost, goal):
     groups = groups_of(trained)
     limit = goal * cost(trained.graph)
 
-    keep = select_channels(trained.graph, groups, magnitude(trained, groups), cost=cost, limit=limit, round_to=4)
+    scores = magnitude(trained, groups)
+    keep = select_channels(trained.graph, groups, scores, cost=cost, limit=limit, round_to=4)
 
     narrow = remove_channels(trained, keep)
     assert cost(narrow.graph) <= limit
     for g in groups:
+        gone = np.setdiff1d(np.arange(g.channels), keep[g.name])
+        assert not len(gone) or scores[g.name][gone].max() <= scores[g.name][keep[g.name]].min()
         assert len(keep[g.name]) % 4 == 0 or len(keep[g.name]) == g.channels
         if len(keep[g.name]) < g.channels:
             wider = {**keep, g.name: range(min(len(keep[g.name]) + 4, g.channels))}

@@ -147,11 +147,12 @@ def test_validation_can_prefer_an_earlier_epoch(fresh, digits):
 
 
 def test_averaged_weights_are_what_is_judged_and_kept(fresh, digits):
-    plain, _ = run(fresh, digits)
+    plain, unaveraged = run(fresh, digits)
     averaged, history = run(fresh, digits, CONFIG.model_copy(update={"ema_decay": 0.99}))
 
     assert plain.to_model().digest() != averaged.to_model().digest()
     assert history.epochs[-1].validation_accuracy > 0.3
+    assert [e.loss for e in history.epochs] == [e.loss for e in unaveraged.epochs]  # judging does not disturb training
 
 
 def test_divergence_names_the_epoch_and_the_cure(fresh, digits):
