@@ -3,6 +3,8 @@
 The four files compute `logits = W x + b` on the same grid, so their answers can be held against numpy.
 """
 
+import os
+
 import flatbuffers
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from edge_runtime.files import file_info, npz_bytes
 from edge_runtime.manifest import Manifest, ModelFile, SelfTest, TensorInfo, write_manifest
 from edge_runtime.preprocessing import Preprocessing
 from onnx import TensorProto, helper, numpy_helper
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests report to nobody; onnxruntime reads it when it is imported
 
 CLASSES, HEIGHT, WIDTH = 3, 4, 5
 SIZE = HEIGHT * WIDTH
