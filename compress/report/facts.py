@@ -65,15 +65,6 @@ def facts(result: Result) -> Facts:
     return Facts(result, rows, _steps(result, rows, shipped), verdict_of(result, rows[0], shipped), device)
 
 
-def factor(value: float | None, more: str, less: str) -> str:
-    """1.86 -> `1.86x smaller`; factors that round to 1 are `unchanged`."""
-    if not value:
-        return "–"
-    if abs(value - 1) < 0.005:
-        return "unchanged"
-    return f"{words.times(value)} {more}" if value > 1 else f"{words.times(1 / value)} {less}"
-
-
 def _steps(result: Result, rows: Sequence[Row], shipped: Row) -> tuple[StepChange, ...]:
     steps = {s.name: s for s in result.steps}
     out: list[StepChange] = []
@@ -87,9 +78,7 @@ def _steps(result: Result, rows: Sequence[Row], shipped: Row) -> tuple[StepChang
                 name=words.one_line(name),
                 row=row,
                 accuracy_points=_accuracy_change(before, row),
-                size_factor=before.artefact.size_bytes / row.artefact.size_bytes
-                if before and row.artefact.size_bytes
-                else None,
+                size_factor=row.size_ratio / before.size_ratio if before and before.size_ratio else None,
                 speed_factor=row.speed / before.speed if before and row.speed and before.speed else None,
             )
         )

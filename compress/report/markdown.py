@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from compress.report import words
-from compress.report.facts import Facts, factor, facts
+from compress.report.facts import Facts, facts
 from compress.report.rows import Row
 from compress.report.verdict import margin
 from compress.result import Result
@@ -94,8 +94,8 @@ def _steps(found: Facts) -> str:
             escape(s.name),
             escape(s.row.changed),
             "–" if s.accuracy_points is None else f"{words.points(s.accuracy_points)} points",
-            factor(s.size_factor, "smaller", "larger"),
-            factor(s.speed_factor, "faster", "slower"),
+            words.factor(s.size_factor, "smaller", "larger"),
+            words.factor(s.speed_factor, "faster", "slower"),
         ]
         for s in found.steps
     ]

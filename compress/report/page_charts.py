@@ -1,5 +1,6 @@
 """The charts of the page: accuracy against size and against latency."""
 
+import math
 from collections.abc import Callable
 
 from compress.report import words
@@ -19,7 +20,7 @@ def charts(facts: Facts) -> Markup:
     if not known:
         return section("charts", "Accuracy against size and speed", tag("p", "No accuracy was measured."))
     figures = [_figure(known, "size", lambda r: float(r.artefact.size_bytes), "size of the model file", words.size)]
-    timed = [r for r in known if r.latency and r.latency.p50_ms > 0]
+    timed = [r for r in known if r.latency and 0 < r.latency.p50_ms < math.inf]
     if timed:
         p50 = {r.artefact.id: r.latency.p50_ms for r in timed if r.latency}
         device = words.one_line(facts.device or "")
@@ -112,5 +113,5 @@ def _point(row: Row, x: float, named: bool) -> Point:
         solid=art.precision in ("int8", "dynamic-int8"),
         ring=row.is_shipped,
         named=named,
-        y_range=row.accuracy.ci95,
+        y_range=row.accuracy.ci95 if all(map(math.isfinite, row.accuracy.ci95)) else None,
     )

@@ -58,7 +58,9 @@ def _hop(h: Hop) -> list[object]:
 
 def _used(name: str, limit: float, h: Hop) -> Markup:
     """How much of one tolerance was used; the mark stands at all of it."""
-    flips = math.ceil((1 - limit) * h.count - 1e-6) / h.count  # allowed in whole examples, as the ledger does
+    if not math.isfinite(limit):
+        return tag("p", f"{readable(name)}: the tolerance is not finite")
+    flips = math.ceil((1 - limit) * h.count - 1e-6) / max(h.count, 1)  # allowed in whole examples, as the ledger does
     known = {
         "agreement": (f"at least {words.percent(limit)}", 1 - h.agreement, flips),
         "accuracy_points": (f"within {limit:g}", 100 * abs(h.target_top1 - h.source_top1), limit),
@@ -67,7 +69,8 @@ def _used(name: str, limit: float, h: Hop) -> Markup:
     if known is None:
         return tag("p", f"{readable(name)} {words.significant(limit)}")
     said, value, allowed = known
-    share = value / allowed if allowed > 1e-12 else (0.0 if value < 1e-12 else math.inf)
+    share = value / allowed if allowed > 1e-12 else 0.0 if value < 1e-12 else math.inf
+    share = math.inf if math.isnan(share) else share
     much = f"{100 * share:.0f} % used" if share <= 2 else f"{share:,.1f} times that" if share < math.inf else "exceeded"
     text = f"{readable(name)} {said}: {much}"
     return tag("p", bar(share / 2, limit=0.5, kind="over" if share > 1 else ""), tag("span", text))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from compress.report import words
-from compress.report.facts import Facts, StepChange, factor
+from compress.report.facts import Facts, StepChange
 from compress.report.markup import Markup, join, tag
 from compress.report.page_parts import icon, minor, section, table
 from compress.report.plots import bar, diverging
@@ -79,9 +79,7 @@ def _cards(facts: Facts) -> Iterable[Markup]:
     else:
         yield _card("Accuracy", "not measured", "", "")
     art = own.artefact
-    size_note = (
-        f"{words.times(own.size_ratio)} smaller" if own.size_ratio >= 1 else f"{words.times(1 / own.size_ratio)} larger"
-    )
+    size_note = words.factor(own.size_ratio, "smaller", "larger")
     yield _card(
         "File size",
         words.size(art.size_bytes),
@@ -124,9 +122,7 @@ def _card(title: str, value: str, note: str, more: str) -> Markup:
 
 def speed_text(row: Row) -> str:
     """`14.1x faster`, `1.9x slower`, or that no ratio was measured."""
-    if row.speed is None or row.speed <= 0:
-        return "no ratio measured"
-    return f"{words.times(row.speed)} faster" if row.speed >= 1 else f"{words.times(1 / row.speed)} slower"
+    return words.factor(row.speed, "faster", "slower") if row.speed else "no ratio measured"
 
 
 def steps(facts: Facts) -> Markup | None:
@@ -153,8 +149,8 @@ def _step(s: StepChange, largest: float) -> list[object]:
         join(s.row.changed, minor(s.row.id)),
         "–" if delta is None else f"{words.points(delta)} points",
         "" if delta is None else diverging(delta, largest, "lost" if delta < 0 else "gained"),
-        factor(s.size_factor, "smaller", "larger"),
-        factor(s.speed_factor, "faster", "slower"),
+        words.factor(s.size_factor, "smaller", "larger"),
+        words.factor(s.speed_factor, "faster", "slower"),
         took,
     ]
 

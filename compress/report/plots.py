@@ -21,7 +21,7 @@ class Strip:
 
 def strips(rows: Sequence[Strip], *, width: int, about: str) -> Markup:
     """One band a file, one line of dots a process, a bar at p50. Dots on the same pixel are drawn once."""
-    values = [v for r in rows for p in r.processes_ms for v in p if v > 0] + [r.p50_ms for r in rows if r.p50_ms > 0]
+    values = [v for r in rows for v in (*(v for p in r.processes_ms for v in p), r.p50_ms) if 0 < v < math.inf] or [1.0]
     side = 190.0 if width > 500 else 0.0
     x = fit(values, side + 12.0, width - 16.0, log=spans_decades(values), pad=0.04)
     parts, y = [], 6.0
@@ -37,11 +37,11 @@ def strips(rows: Sequence[Strip], *, width: int, about: str) -> Markup:
         else:
             parts.append(tag("text", f"{name}, {words.milliseconds(r.p50_ms)}", x=2.0, y=label_y, class_=kind))
         for i, process in enumerate(r.processes_ms):
-            dots = sorted({number(x(v)) for v in process if v > 0}, key=float)
+            dots = sorted({number(x(v)) for v in process if 0 < v < math.inf}, key=float)
             path = "".join(f"M{at} {number(first + 7 * i)}h0" for at in dots)
             if path:
                 parts.append(tag("path", d=path, class_="dots"))
-        at = x(r.p50_ms) if r.p50_ms > 0 else x.start
+        at = x(r.p50_ms) if 0 < r.p50_ms < math.inf else x.start
         parts.append(tag("line", x1=at, x2=at, y1=first - 5, y2=first + tall - 2, class_="median"))
         y = first + tall + 10
         parts.append(tag("line", x1=side + 12.0, x2=width - 16.0, y1=y - 7, y2=y - 7, class_="grid"))

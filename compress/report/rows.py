@@ -1,5 +1,6 @@
 """The rows of the tables: one artefact each, against the teacher and against the step before."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,10 @@ class Row:
     @property
     def speed(self) -> float | None:
         """Teacher's latency over this one's; None where it was not measured."""
-        return 1.0 if self.is_teacher and self.latency else self.latency.ratio if self.latency else None
+        if self.latency is None:
+            return None
+        ratio = 1.0 if self.is_teacher else self.latency.ratio
+        return ratio if ratio is not None and 0 < ratio < math.inf else None
 
     @property
     def integer(self) -> int:

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compress.report import words
-from compress.report.facts import Facts, factor, facts
+from compress.report.facts import Facts, facts
 from compress.report.rows import Row
 from compress.report.verdict import margin
 from compress.result import BudgetRow, Result
@@ -134,7 +134,10 @@ class _Layout:
                 said.append(f"{words.points(s.accuracy_points)} points")
             said += [
                 f
-                for f in (factor(s.size_factor, "smaller", "larger"), factor(s.speed_factor, "faster", "slower"))
+                for f in (
+                    words.factor(s.size_factor, "smaller", "larger"),
+                    words.factor(s.speed_factor, "faster", "slower"),
+                )
                 if f != "–"
             ]
             lines.append((s.name, "", "; ".join(said)))

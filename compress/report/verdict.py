@@ -97,13 +97,16 @@ def _over(row: BudgetRow) -> str:
 def _headline(teacher: Row, shipped: Row) -> str:
     if shipped.is_teacher:
         return "Nothing smaller was shipped: the teacher itself is in the bundle."
-    ratio = shipped.size_ratio
-    gains = [f"{words.times(ratio)} smaller" if ratio >= 1 else f"{words.times(1 / ratio)} larger" if ratio else ""]
-    speed = shipped.speed
-    if speed:
-        gains.append(f"{words.times(speed)} faster" if speed >= 1 else f"{words.times(1 / speed)} slower")
-    gained = " and ".join(g for g in gains if g)
-    return f"{gained[0].upper()}{gained[1:]} than the teacher{_loss(teacher, shipped)}"
+    gains = [words.factor(shipped.size_ratio, "smaller", "larger"), words.factor(shipped.speed, "faster", "slower")]
+    gained = " and ".join(
+        f"{g} in {what}" if g == "unchanged" else g
+        for g, what in zip(gains, ("size", "speed"), strict=True)
+        if g != "–"
+    )
+    if not gained:
+        return f"Neither size nor speed can be compared with the teacher{_loss(teacher, shipped)}"
+    than = "" if gains[-1] == "unchanged" else " than the teacher"
+    return f"{gained[0].upper()}{gained[1:]}{than}{_loss(teacher, shipped)}"
 
 
 def _loss(teacher: Row, shipped: Row) -> str:

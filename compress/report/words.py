@@ -94,6 +94,8 @@ def percent(share: float, decimals: int = 2) -> str:
 
 def points(value: float, decimals: int = 2) -> str:
     """Percentage points with their sign, zero without."""
+    if not math.isfinite(value):
+        return "not finite"
     text = f"{value:+.{decimals}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
@@ -105,6 +107,8 @@ def interval(low: float, high: float) -> str:
 
 def size(count: int | float) -> str:
     """Bytes in decimal units: 1 kB is 1,000 bytes, as in a recipe's budget."""
+    if not math.isfinite(count):
+        return "not finite"
     for limit, divisor, unit in ((1e3, 1, "B"), (1e6, 1e3, "kB"), (1e9, 1e6, "MB"), (math.inf, 1e9, "GB")):
         if round(abs(count)) < limit:
             number = f"{count:.0f}" if divisor == 1 else significant(count / divisor)
@@ -141,8 +145,19 @@ def times(ratio: float) -> str:
     return f"{significant(ratio)}×"
 
 
+def factor(value: float | None, more: str, less: str) -> str:
+    """1.86 -> `1.86× smaller`, 0.5 -> `2.00× larger`; `unchanged` where it rounds to 1, a dash where there is none."""
+    if value is None or not 0 < value < math.inf:
+        return "–"
+    if abs(value - 1) < 0.005:
+        return "unchanged"
+    return f"{times(value)} {more}" if value > 1 else f"{times(1 / value)} {less}"
+
+
 def change(before: float, after: float) -> str:
     """A relative change in whole per cent; one decimal where it is below 10 %."""
+    if not math.isfinite(before) or not math.isfinite(after):
+        return "not finite"
     if before == 0:
         return "0\u202f%" if after == 0 else "from zero"
     share = 100 * (after / before - 1)
@@ -152,6 +167,8 @@ def change(before: float, after: float) -> str:
 
 def duration(seconds: float) -> str:
     """4.2 s, 3 min 20 s, 2 h 5 min."""
+    if not math.isfinite(seconds):
+        return "not finite"
     if seconds < 60:
         return f"{significant(seconds, 2)}\u00a0s"
     whole = round(seconds)

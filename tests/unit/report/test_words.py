@@ -71,3 +71,11 @@ def test_shortened_text_fits_and_keeps_both_ends(text: str, limit: int) -> None:
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_no_number_breaks_the_formatter(value: float) -> None:
     assert words.significant(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.86, "1.86× smaller"), (0.5, "2.00× larger"), (1.001, "unchanged"), (None, "–"), (0.0, "–"), (math.inf, "–")],
+)
+def test_factors(value: float | None, text: str) -> None:
+    assert words.factor(value, "smaller", "larger") == text
