@@ -1,7 +1,7 @@
 """The named nets, built as graphs. To add one: a function that returns a Graph, and a line in NETS."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from compress.errors import ModelError
 from compress.model.graph import Graph, Node
@@ -80,11 +80,120 @@ def mlp(shape: Input, classes: int, *, hidden: Sequence[int] = (64, 64)) -> Grap
     return Graph(tuple(b.nodes), out)
 
 
+def resnet9(
+    shape: Input, classes: int, *, widths: Sequence[int] = (32, 64, 128, 256), residuals: Sequence[int] = (0, 1, 1)
+) -> Graph:
+    """Page's fast ResNet for small images: a stem, then per width a convolution, a max pool and residual pairs.
+
+    Coleman et al. 2017, DAWNBench; Page 2018, "How to train your ResNet". residuals: pairs after each later width.
+    """
+    layers: list[Any] = [{"conv": widths[0]}]
+    for width, count in zip(widths[1:], residuals, strict=True):
+        layers += [{"conv": width}, {"max_pool": 2}, *[{"residual": width}] * count]
+    return sequence(shape, classes, layers=layers)
+
+
+def sequence(shape: Input, classes: int, *, layers: Sequence[Any]) -> Graph:
+    """A net spelled out in the recipe: a list of {operator: options}, then global pooling (unless flat), a classifier.
+
+    conv, depthwise: {channels, kernel (3), stride (1)} with batch norm and ReLU; depthwise takes no channels.
+    block: {channels, mid (channels), stride (1)}: two convolutions around a shortcut, ReLU behind the addition.
+    residual: {channels}: two convolutions, ReLU before the addition. max_pool, avg_pool: window and stride.
+    flatten: {}. A number alone stands for the first option.
+    """
+    s = _Sequence(shape)
+    for i, item in enumerate(layers, start=1):
+        s.take(i, item)
+    return s.finish(classes)
+
+
+class _Sequence:
+    """State of spelling out a net: the current tensor, its channels and size."""
+
+    OPTIONS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "conv": ("channels", "kernel", "stride"),
+        "depthwise": ("kernel", "stride"),
+        "block": ("channels", "mid", "stride"),
+        "residual": ("channels",),
+        "max_pool": ("window",),
+        "avg_pool": ("window",),
+        "flatten": (),
+    }
+
+    def __init__(self, shape: Input) -> None:
+        self.b, self.x = _Builder(shape), "input"
+        self.channels, self.size, self.flat = shape[0], [shape[1], shape[2]], 0
+
+    def take(self, i: int, item: Any) -> None:
+        """Append one item of the list."""
+        if not isinstance(item, dict) or len(item) != 1 or next(iter(item)) not in self.OPTIONS:
+            raise ValueError(f"layers[{i - 1}] is {item!r}; want one of {', '.join(self.OPTIONS)} with its options")
+        ((op, given),) = item.items()
+        names = self.OPTIONS[op]
+        options = given if isinstance(given, dict) else {} if given is None else {names[0]: given} if names else None
+        if options is None or set(options) - set(names):
+            raise ValueError(f"layers[{i - 1}].{op} takes {', '.join(names) or 'nothing'}; got {given!r}")
+        if bad := [k for k, v in options.items() if not isinstance(v, int) or isinstance(v, bool) or not 0 < v <= 4096]:
+            raise ValueError(f"layers[{i - 1}].{op}.{bad[0]} is {options[bad[0]]!r}; want a number from 1 to 4096")
+        if self.flat:
+            raise ValueError(f"layers[{i - 1}]: nothing follows flatten")
+        getattr(self, f"_{op}")(f"{op}{i}", **options)
+
+    def _shrink(self, stride: int) -> None:
+        self.size = [(n - 1) // stride + 1 for n in self.size]
+
+    def _conv(self, name: str, channels: int, kernel: int = 3, stride: int = 1) -> None:
+        self.x = self.b.relu(self.b.conv(name, self.x, self.channels, channels, kernel, stride))
+        self.channels = channels
+        self._shrink(stride)
+
+    def _depthwise(self, name: str, kernel: int = 3, stride: int = 1) -> None:
+        c = self.channels
+        self.x = self.b.relu(self.b.conv(name, self.x, c, c, kernel, stride, groups=c))
+        self._shrink(stride)
+
+    def _block(self, name: str, channels: int, mid: int = 0, stride: int = 1) -> None:
+        b, x = self.b, self.x
+        y = b.relu(b.conv(f"{name}_conv1", x, self.channels, mid or channels, 3, stride))
+        y = b.conv(f"{name}_conv2", y, mid or channels, channels, 3)
+        if stride != 1 or channels != self.channels:
+            x = b.conv(f"{name}_skip", x, self.channels, channels, 1, stride)
+        self.x, self.channels = b.relu(b.add(f"{name}_add", "add", y, x)), channels
+        self._shrink(stride)
+
+    def _residual(self, name: str, channels: int) -> None:
+        b = self.b
+        y = b.relu(b.conv(f"{name}_conv1", self.x, self.channels, channels, 3))
+        y = b.relu(b.conv(f"{name}_conv2", y, channels, self.channels, 3))
+        self.x = b.add(f"{name}_add", "add", self.x, y)
+
+    def _max_pool(self, name: str, window: int = 2, op: str = "max_pool") -> None:
+        self.x = self.b.add(name, op, self.x, kernel=[window] * 2, stride=[window] * 2, padding=[0, 0])
+        self.size = [n // window for n in self.size]
+
+    def _avg_pool(self, name: str, window: int = 2) -> None:
+        self._max_pool(name, window, "avg_pool")
+
+    def _flatten(self, name: str) -> None:
+        self.x = self.b.add(name, "flatten", self.x)
+        self.flat = self.channels * self.size[0] * self.size[1]
+
+    def finish(self, classes: int) -> Graph:
+        """Pool if need be, classify."""
+        if not self.flat:
+            return self.b.head(self.x, self.channels, classes)
+        b = self.b
+        out = b.add("classifier", "linear", self.x, in_features=self.flat, out_features=classes, bias=True)
+        return Graph(tuple(b.nodes), out)
+
+
 # Name -> (builder, default arguments that the recipe's `args` may override).
 NETS: dict[str, tuple[Callable[..., Graph], dict[str, Any]]] = {
     "resnet8": (resnet, {"widths": [16, 32, 64], "blocks": 1}),
     "resnet8-wide": (resnet, {"widths": [32, 64, 128], "blocks": 1}),
     "resnet14-wide": (resnet, {"widths": [32, 64, 128], "blocks": 2}),
+    "resnet9": (resnet9, {"widths": [32, 64, 128, 256], "residuals": [0, 1, 1]}),
+    "sequence": (sequence, {"layers": [{"conv": 16}, {"conv": {"channels": 32, "stride": 2}}]}),
     "ds-cnn": (ds_cnn, {"width": 32, "blocks": 4, "stem_stride": 2}),
     "mlp": (mlp, {"hidden": [64, 64]}),
 }

@@ -108,11 +108,15 @@ def _check_args(net: str, args: dict[str, Any]) -> None:
     for key, default in NETS[net][1].items():
         value = args.get(key, default)
         many = isinstance(default, list)
+        if many and isinstance(default[0], dict):
+            size *= len(value) if isinstance(value, (list, tuple)) else 1
+            continue  # a net spelled out: its builder checks each item
+        least = min(default) if many and min(default) < 1 else 1
         entries = value if many and isinstance(value, (list, tuple)) else [value]
         right_sort = many == isinstance(value, (list, tuple)) and 1 <= len(entries) <= _MAX_ENTRIES
-        if not right_sort or not all(type(v) is int and 1 <= v <= _MAX_WIDTH for v in entries):
+        if not right_sort or not all(type(v) is int and least <= v <= _MAX_WIDTH for v in entries):
             want = "a list of 1 to 16 whole numbers" if many else "a whole number"
-            raise ModelError(f"{key}: want {want} from 1 to {_MAX_WIDTH}, got {value!r}", net, "correct it")
+            raise ModelError(f"{key}: want {want} from {least} to {_MAX_WIDTH}, got {value!r}", net, "correct it")
         size *= len(entries) if many else (value if key == "blocks" else 1)
     if size > _MAX_NODES:
         raise ModelError(f"{size} blocks; at most {_MAX_NODES}", net, "make it shallower")

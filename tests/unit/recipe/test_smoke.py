@@ -54,7 +54,7 @@ def test_only_promises_that_a_sliver_can_keep_remain(pair):
 
     assert sliver.budget.model_dump() == {"accuracy_drop_points": None, "size_bytes": 9000, "latency_ms": {}}
     assert sliver.allow_slower
-    assert sliver.measure.profile == "quick"
+    assert sliver.measure.profile == "smoke"
     assert (sliver.data.limit, sliver.data.calibration) == (400, 128)
 
 
