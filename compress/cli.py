@@ -113,7 +113,7 @@ def report(run_folder: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def doctor(as_json: bool) -> None:
     """What this machine has and lacks: versions, extras, CPU features, GPU, what can be measured."""
-    from compress import doctor as room
+    import compress.doctor as room
 
     findings = room.diagnose()
     if as_json:

@@ -1,6 +1,7 @@
 """result.json: everything a run measured, as evidence. Reports are computed from this file alone.
 
-Raw samples are kept; summaries stand beside them. A quantity carries its unit in its name. `Label` says how a number came about.
+Raw samples are kept; summaries stand beside them. A quantity carries its unit in its name. `Label` says how a number
+came about.
 """
 
 import json
@@ -147,7 +148,7 @@ class Hop(_Part):
 
 
 class BudgetRow(_Part):
-    """One promise of the recipe against what was measured on the shipped file. blame: the step that cost most, if missed."""
+    """One promise of the recipe against what the shipped file does. blame: the step that cost most, if missed."""
 
     name: str
     limit: float

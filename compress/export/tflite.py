@@ -4,6 +4,7 @@ The same grids as in the ONNX file, shifted by 128 to signed activations. Tensor
 `<layer>`, by which the counts find them; other tensors have no names.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ _ACTIVATION = {
     "relu": schema.ActivationFunctionType.RELU,
     "relu6": schema.ActivationFunctionType.RELU6,
 }
+_CONV_VERSION = {"float": 1, "integer": 3, "dynamic-integer": 5}  # the oldest version that has it
 _SHIFT = 128  # from the unsigned grid of the graph to TFLite's signed one
 
 
@@ -35,7 +37,8 @@ def to_tflite(model: Model, *, name: str, float16: bool = False) -> bytes:
         ExportError: the graph holds what TFLite cannot express, or a weight does not fit float16.
     """
     program = lower(model)
-    writer = _Writer(float16)
+    pixels = any(s.op == "linear" and s.parameters and s.parameters.kind != "float" for s in program.steps)
+    writer = _Writer(float16, pixels)
     writer.start(program.input, program.input_grid)
     for step in program.steps:
         writer.write(step)
@@ -44,18 +47,26 @@ def to_tflite(model: Model, *, name: str, float16: bool = False) -> bytes:
 
 
 class _Writer:
-    def __init__(self, float16: bool) -> None:
+    """Collects tensors and operators.
+
+    pixels: vectors are images of one pixel, (1, 1, 1, n), and linear layers 1x1 convolutions. So it is where a linear
+    layer has integer weights: FULLY_CONNECTED takes one scale per output since its version 12 only, which the last
+    tflite-runtime (2.14, all there is for 32-bit ARM) does not have; CONV_2D has always taken them.
+    """
+
+    def __init__(self, float16: bool, pixels: bool) -> None:
         self.file = TfliteFile()
-        self.float16 = float16
+        self.float16, self.pixels = float16, pixels
         self.tensors: dict[str, int] = {}
-        self.input_grid: Grid | None = None
+        self.source: tuple[str, Grid | None] = ("", None)  # the input and its grid
 
     def start(self, value: Value, grid: Grid | None) -> None:
         """The graph's input, on the grid of the quantizers that read it."""
-        self.input_grid = grid
-        entry = Value(value.name, value.shape, grid)
-        self.file.inputs = [self._new(entry, INPUT)]
-        self.tensors[value.name] = self.file.inputs[0]
+        self.source = (value.name, grid)
+        entry = self._shaped(value.shape, grid, INPUT)
+        self.file.inputs, self.tensors[value.name] = [entry], entry
+        if self.pixels and len(value.shape) == 1:
+            self._reshape(entry, Value(value.name, value.shape, grid))
 
     def finish(self, value: Value) -> None:
         """The graph's output.
@@ -67,8 +78,11 @@ class _Writer:
             fix = "put a linear layer behind the flatten, or export to ONNX"
             raise ExportError("the output is a flattened image, whose order differs in TFLite", "the output", fix)
         index = self.tensors[value.name]
-        old = self.file.tensors[index]
-        self.file.tensors[index] = Tensor(old.shape, old.dtype, OUTPUT, None, old.quantization)
+        if self.pixels:
+            index = self._shaped(value.shape, value.grid)
+            shape = self._constant(np.array([-1, *value.shape], np.int32))
+            self.file.operators.append(Operator(_OP.RESHAPE, 1, (self.tensors[value.name], shape), (index,)))
+        self.file.tensors[index] = replace(self.file.tensors[index], name=OUTPUT)
         self.file.outputs = [index]
 
     def write(self, step: Step) -> None:
@@ -83,18 +97,19 @@ class _Writer:
             self._pool(step)
         elif step.op == "global_avg_pool":
             inputs = (self.tensors[x.name], self._constant(np.array([1, 2], np.int32)))
-            self._operator(_OP.MEAN, 2 if grid else 1, inputs, step.output, schema.ReducerOptionsT())
+            options = schema.ReducerOptionsT()
+            options.keepDims = self.pixels
+            self._operator(_OP.MEAN, 2 if grid else 1, inputs, step.output, options)
             self._activation(step)
         elif step.op == "flatten":
-            shape = self._constant(np.array([-1, *step.output.shape], np.int32))
-            self._operator(_OP.RESHAPE, 1, (self.tensors[x.name], shape), step.output)
+            self._reshape(self.tensors[x.name], step.output)
         elif step.op in ("relu", "relu6"):
             self.tensors[step.output.name] = self.tensors[x.name]
             self._clip(step.op, step.output)
         elif step.op == "dequantize":
             self._operator(_OP.DEQUANTIZE, 2, (self.tensors[x.name],), step.output)
-        elif grid == self.input_grid and self.tensors[x.name] == self.file.inputs[0]:
-            self.tensors[step.output.name] = self.file.inputs[0]  # the caller quantizes
+        elif (x.name, grid) == self.source:
+            self.tensors[step.output.name] = self.tensors[x.name]  # the caller quantizes
         else:
             self._operator(_OP.QUANTIZE, 1, (self.tensors[x.name],), step.output)
 
@@ -113,19 +128,27 @@ class _Writer:
             version = {"float": 1, "integer": 3, "dynamic-integer": 6}[p.kind]
         else:
             code, weight, axis = _OP.CONV_2D, p.weight.transpose(0, 2, 3, 1), 0
-            version = {"float": 1, "integer": 3, "dynamic-integer": 5}[p.kind]
-            version = 6 if groups > 1 else version
+            version = 6 if groups > 1 else _CONV_VERSION[p.kind]
         self._operator(code, version, (x, *self._layer(step, p, weight, axis)), step.output, options)
 
     def _linear(self, step: Step, p: Parameters) -> None:
         x, weight = step.inputs[0], p.weight
         if x.image is not None:  # columns in the order of a channel-last image
             weight = weight.reshape(-1, *x.image).transpose(0, 2, 3, 1).reshape(len(weight), -1)
-        options = schema.FullyConnectedOptionsT()
+        if self.pixels:
+            options, weight = schema.Conv2DOptionsT(), weight[:, np.newaxis, np.newaxis]
+            options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
+            options.padding = schema.Padding.VALID
+            code, version = _OP.CONV_2D, _CONV_VERSION[p.kind]
+        else:
+            options, code, version = schema.FullyConnectedOptionsT(), _OP.FULLY_CONNECTED, 1
         options.fusedActivationFunction = _ACTIVATION[step.activation]
-        version = {"float": 1, "integer": 12, "dynamic-integer": 12}[p.kind]
-        inputs = (self.tensors[x.name], *self._layer(step, p, weight, 0))
-        self._operator(_OP.FULLY_CONNECTED, version, inputs, step.output, options)
+        self._operator(code, version, (self.tensors[x.name], *self._layer(step, p, weight, 0)), step.output, options)
+
+    def _reshape(self, source: int, output: Value) -> None:
+        """Into a vector, or what stands for one."""
+        shape = [-1, 1, 1, *output.shape] if self.pixels else [-1, *output.shape]
+        self._operator(_OP.RESHAPE, 1, (source, self._constant(np.array(shape, np.int32))), output)
 
     def _layer(self, step: Step, p: Parameters, weight: NDArray[Any], axis: int) -> tuple[int, int]:
         """Tensors of the weight and the bias; a bias of zeros where there is none, which XNNPACK asks for."""
@@ -245,11 +268,16 @@ class _Writer:
         self.tensors[output.name] = self._new(output)
         self.file.operators.append(Operator(code, version, inputs, (self.tensors[output.name],), options))
 
-    def _new(self, value: Value, name: str = "") -> int:
-        """A tensor that an operator writes; channels last."""
-        c, *size = value.shape
-        dtype = "float32" if value.grid is None else "int8"
-        return self.file.add(Tensor((1, *size, c), dtype, name, None, _signed(value.grid)))
+    def _new(self, value: Value) -> int:
+        """A tensor that an operator writes."""
+        pixel = (1, 1) if self.pixels and len(value.shape) == 1 else ()
+        return self._shaped((*value.shape[:1], *pixel, *value.shape[1:]), value.grid)
+
+    def _shaped(self, shape: tuple[int, ...], grid: Grid | None, name: str = "") -> int:
+        """A tensor for (c, h, w) or (n,), with the batch and channels last."""
+        c, *size = shape
+        dtype = "float32" if grid is None else "int8"
+        return self.file.add(Tensor((1, *size, c), dtype, name, None, _signed(grid)))
 
     def _constant(self, array: NDArray[Any], name: str = "", quantization: Quantization | None = None) -> int:
         """A constant; equal ones without a name are stored once."""

@@ -30,7 +30,8 @@ class Display:
         """One line for a finished step."""
         if not self._quiet:
             took = "cached" if seconds is None else f"{seconds:.1f} s"
-            self._console.print(f"  [green]✓[/green] {label:<22} {outcome:<44} [dim]{took}[/dim]", highlight=False, soft_wrap=True)
+            line = f"  [green]✓[/green] {label:<22} {outcome:<44} [dim]{took}[/dim]"
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def _start(self, label: str) -> None:
         self._label, self._last_plain = label, time.monotonic()

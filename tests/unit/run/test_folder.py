@@ -39,7 +39,9 @@ def test_a_second_run_in_the_same_folder_is_refused_and_told_who_holds_it(tmp_pa
     try:
         assert holder.stdout.readline() == "held\n"
         with (
-            pytest.raises(UsageError, match=rf"another run \(process {holder.pid}\) is writing here\n  fix: wait for it"),
+            pytest.raises(
+                UsageError, match=rf"another run \(process {holder.pid}\) is writing here\n  fix: wait for it"
+            ),
             RunFolder(tmp_path).held(),
         ):
             pass

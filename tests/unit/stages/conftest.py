@@ -9,7 +9,6 @@ from compress.recipe.schema import DataConfig, TrainConfig
 from compress.stages.base import Context, run_stage
 from compress.stages.train import train
 
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny nets: a second thread costs more than it brings
 
 

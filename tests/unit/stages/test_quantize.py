@@ -82,7 +82,9 @@ def test_a_layer_left_in_float_says_why(model, data):
 
 
 def test_patterns_that_fit_nothing_or_leave_nothing_are_errors(model, data):
-    with pytest.raises(ModelError, match=r"quantize.layers: pattern 're:block9' matches no layer\n  fix: the layers are"):
+    with pytest.raises(
+        ModelError, match=r"quantize.layers: pattern 're:block9' matches no layer\n  fix: the layers are"
+    ):
         apply(model, data, layers=("re:block9",))
     with pytest.raises(StageError, match="no layer is left to quantize"):
         apply(model, data, keep_float=("re:.*",))
