@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import sys
+import tracemalloc
 import zipfile
 
 import edge_runtime
@@ -144,6 +145,26 @@ def test_a_file_that_is_no_model_is_refused_by_its_engine(make_bundle, kind, con
 
     with pytest.raises(EngineError, match=rf"model\.{kind}: .* refuses the model"):
         edge_runtime.load(folder)
+
+
+def test_a_file_the_engine_cannot_even_decode_prints_nothing(make_bundle, capfd):
+    broken = bytearray(make_bundle("onnx", name="sound").joinpath("model.onnx").read_bytes())
+    broken[broken.index(b"Flatten")] = 0xEA  # no UTF-8
+    folder = make_bundle("onnx", content={"onnx": bytes(broken)})
+
+    with pytest.raises(EngineError, match="refuses the model"):
+        edge_runtime.load(folder)
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_reading_a_small_file_takes_little_memory(bundle):
+    tracemalloc.start()
+    read_file(bundle, "model.onnx")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 100_000
 
 
 # --- the reference archive ---

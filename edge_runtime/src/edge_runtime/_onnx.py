@@ -39,7 +39,12 @@ class OnnxEngine:
         options.inter_op_num_threads = 1
         options.log_severity_level = _FATAL_ONLY
         try:
-            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                data,
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # it would print, then try the same provider again
+            )
         except Exception as error:  # its exceptions have no public base class
             fix = "the model may need a newer onnxruntime: pip install --upgrade onnxruntime"
             raise EngineError(f"{self.name} refuses the model: {_first_line(error)}", where, fix) from error

@@ -90,7 +90,7 @@ def read_file(folder: Path, path: str, *, largest: int = LARGEST_FILE_BYTES) -> 
             if facts.st_size > largest:
                 fix = "a bundle this large is not for this runtime"
                 raise BundleError(f"{facts.st_size:,} bytes; at most {largest:,} are allowed", where, fix)
-            return file.read(largest + 1)[: facts.st_size]
+            return file.read(facts.st_size)
     except FileNotFoundError as error:
         raise BundleError("the file is missing", where, _COPY_AGAIN) from error
     except (OSError, ValueError) as error:

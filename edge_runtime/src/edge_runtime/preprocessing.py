@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -207,11 +208,15 @@ def _resize(x: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
     return out
 
 
+@functools.lru_cache(maxsize=16)  # an app's images mostly have one size
 def _taps(size: int, new_size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """For each new pixel its two neighbours and the second one's weight; half-pixel centres, edges repeated."""
     centre = np.clip((np.arange(new_size) + 0.5) * (size / new_size) - 0.5, 0.0, size - 1.0)
     low = np.floor(centre).astype(np.intp)
-    return low, np.minimum(low + 1, size - 1), (centre - low).astype(np.float32)
+    taps = low, np.minimum(low + 1, size - 1), (centre - low).astype(np.float32)
+    for array in taps:
+        array.flags.writeable = False
+    return taps
 
 
 def _mix(
