@@ -35,10 +35,16 @@ import torch.distributed as dist
 if dist.is_initialized():
     dist.destroy_process_group()
 """
-CONFIG = TrainConfig(epochs=3, batch_size=35, learning_rate=0.01, optimizer="sgd", schedule="constant", ema_decay=0.9,
-                     augment=AugmentConfig(shift_pixels=1, mixup_alpha=0.2))  # fmt: skip
-# After one epoch of 15 updates float32 sums in another order have moved weights by 1e-6; training amplifies that.
-TOLERANCE = {"atol": 2e-4, "rtol": 2e-4}
+CONFIG = TrainConfig(
+    epochs=3,
+    batch_size=35,
+    learning_rate=0.05,
+    schedule="constant",
+    ema_decay=0.9,
+    augment=AugmentConfig(shift_pixels=1, mixup_alpha=0.2),
+)
+# Sums in another order differ by 1e-7, and training amplifies that: after these 45 updates weights differed by 4e-5.
+TOLERANCE = {"atol": 5e-4, "rtol": 1e-3}
 
 
 def command(tmp_path, fresh, out, *, launcher=(), config=CONFIG):

@@ -1,5 +1,7 @@
 """The state file: whole or absent, never trusted when damaged."""
 
+import resource
+
 import pytest
 import torch
 
@@ -65,6 +67,21 @@ def test_a_folder_that_cannot_be_written_is_a_cache_error_and_keeps_the_old_file
         save_state(tmp_path / "file", "me", state)
     assert "free some space" in caught.value.fix
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_write_that_fails_half_way_keeps_the_old_state_whole(tmp_path, state):
+    save_state(tmp_path, "me", state)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # what a full disk does, at the thousandth byte
+    try:
+        with pytest.raises(CacheError, match="the training state cannot be written: File too large"):
+            save_state(tmp_path, "me", State({"a": torch.zeros(5000)}, {}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    back, note = load_state(tmp_path, "me")
+    assert (back.facts, note) == (state.facts, "")
+    assert [p.name for p in tmp_path.iterdir()] == [FILE]
 
 
 def test_no_temporary_file_stays_behind(tmp_path, state):
