@@ -18,6 +18,18 @@ SMALL = {
     "resnet14-wide": {"widths": [4, 6, 8]},
     "ds-cnn": {"width": 8, "blocks": 2},
     "mlp": {"hidden": [12, 8]},
+    "resnet9": {"widths": [4, 6, 8], "residuals": [1, 1]},
+    "sequence": {
+        "layers": [
+            {"conv": 6},
+            {"block": {"channels": 8, "mid": 5}},
+            {"avg_pool": 2},
+            {"depthwise": {}},
+            {"residual": 7},
+            {"max_pool": 2},
+            {"flatten": {}},
+        ]
+    },
 }
 
 
@@ -34,7 +46,7 @@ def lively(graph, seed=0):
 
 
 def net(name):
-    return lively(build_net(name, SMALL[name], (1, 8, 8), 3))
+    return lively(build_net(name, SMALL.get(name, {}), (1, 8, 8), 3))
 
 
 def outputs(model):
@@ -158,6 +170,9 @@ class _Layers(torch.nn.Module):
                 values[n.name] = torch.relu(*inputs)
             elif n.op == "add":
                 values[n.name] = inputs[0] + inputs[1]
+            elif n.op in ("max_pool", "avg_pool"):
+                pool = torch.nn.functional.max_pool2d if n.op == "max_pool" else torch.nn.functional.avg_pool2d
+                values[n.name] = pool(inputs[0], n.attrs["kernel"], n.attrs["stride"], n.attrs["padding"])
             elif n.op == "global_avg_pool":
                 values[n.name] = inputs[0].mean((2, 3))
             elif n.op == "flatten":
