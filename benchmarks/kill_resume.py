@@ -68,7 +68,7 @@ def main() -> int:
     parser.add_argument("--tries", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    moments = random.Random(options.seed)
+    moments = random.Random(options.seed)  # noqa: S311
     rows = []
     with tempfile.TemporaryDirectory(prefix="kill-resume-") as scratch:
         whole_s = run_to_the_end(Path(scratch) / "undisturbed")
@@ -86,7 +86,8 @@ def main() -> int:
             print(f"try {number:2}: killed after {after_s:5.1f} s with {cached:2} steps done, resumed in "
                   f"{resumed_s:5.1f} s, bundle {'equal' if same else 'DIFFERS'}", flush=True)  # fmt: skip
             shutil.rmtree(folder)
-    result = {"command": "python benchmarks/kill_resume.py " + " ".join(sys.argv[1:]), "undisturbed_s": round(whole_s, 2),
+    result = {"command": " ".join(["python", "benchmarks/kill_resume.py", *sys.argv[1:]]),
+              "undisturbed_s": round(whole_s, 2),
               "bundle_sha256": want, "same": sum(r["same_bundle"] for r in rows), "tries": rows,
               "host": host_facts()}  # fmt: skip
     (ROOT / "benchmarks" / "results" / "kill_resume.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -2,15 +2,31 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from compress import __version__
-from compress.errors import CompressError
+from compress.errors import CompressError, MissingExtraError
 
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 SET = click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Change one value of the recipe.")
+
+
+# Modules of optional dependencies -> the extra that installs them.
+_EXTRAS = {
+    **dict.fromkeys(("torch", "accelerate"), "train"),
+    **dict.fromkeys(("onnx", "onnxruntime"), "onnx"),
+    **dict.fromkeys(("ai_edge_litert", "flatbuffers"), "tflite"),
+    **dict.fromkeys(("sklearn", "mlxtend"), "data"),
+    "datasets": "hf",
+}
+
+
+def _fail(error: CompressError) -> NoReturn:
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(str(error), err=True)
+    sys.exit(error.exit_code)
 
 
 class _Group(click.Group):
@@ -20,9 +36,12 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except CompressError as error:
-            click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-            click.echo(str(error), err=True)
-            sys.exit(error.exit_code)
+            _fail(error)
+        except ModuleNotFoundError as error:
+            extra = _EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            _fail(MissingExtraError(f"this needs {error.name}", "extras", f'pip install "compress-edge[{extra}]"'))
         except KeyboardInterrupt:
             click.echo(
                 "\nstopped; finished steps and epochs are in the cache, the same command goes on from there", err=True

@@ -100,7 +100,9 @@ def _without_padding(weight: NDArray[Any], node: Any, sources: dict[str, Any]) -
 def _optimised(data: bytes) -> Any:
     """The graph that ONNX Runtime runs, in the operators its optimiser made."""
     import onnx
-    import onnxruntime
+    from edge_runtime._onnx import import_onnxruntime
+
+    onnxruntime = import_onnxruntime()
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimised.onnx"

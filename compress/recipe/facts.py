@@ -163,12 +163,14 @@ def _npz_shape(path: Path) -> DataShape:
                             np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
                         )
                         shapes[name] = read(f)[0]
+            x = shapes["x_train"]
+            if 0 in x:
+                raise DataError(f"x_train is empty: its shape is {x}", str(path), "give training examples")
             if "classes" in shapes:
                 classes = int(shapes["classes"][0])
             else:
                 with archive.open("y_train.npy") as f:
                     classes = int(np.lib.format.read_array(f, allow_pickle=False).max()) + 1
-        x = shapes["x_train"]
     except KeyError as error:
         raise DataError(f"it lacks {error}", str(path), "name its arrays x_train, y_train, x_test, y_test") from error
     except (OSError, ValueError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error) as error:

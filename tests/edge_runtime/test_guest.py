@@ -68,9 +68,6 @@ for engine in ("onnx", "tflite"):
 
 def probe(script, bundle=""):
     clean = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "PYTHONPATH")}
-    # From 1.29 on onnxruntime reports to its maker from a thread of its own, and a forked child that exits waits for
-    # that thread for ever, with or without edge_runtime.
-    clean["ORT_DISABLE_TELEMETRY"] = "1"
     code = PROBE + f"BUNDLE = {str(bundle)!r}\n" + script
     return subprocess.run(
         [sys.executable, "-c", code], env=clean, capture_output=True, text=True, timeout=60, check=False

@@ -16,7 +16,28 @@ if TYPE_CHECKING:
 
 _DTYPES = {"tensor(float)": "float32", "tensor(int8)": "int8", "tensor(uint8)": "uint8"}
 _BLOCK = 64  # examples a run: larger batches are no faster on a CPU and make the engine's memory grow
+_TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
 _FATAL_ONLY = 4  # errors come back as exceptions; the host's stderr is not ours
+
+
+def import_onnxruntime() -> Any:
+    """onnxruntime, with its reports to its maker off.
+
+    From 1.29 on it starts a reporting thread when it is first imported, unless ORT_DISABLE_TELEMETRY is set; a forked
+    child that exits then waits for that thread for ever. The variable is set for the import alone, and a value the
+    host has chosen stands. A host that imports onnxruntime first decides for itself.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    chosen = os.environ.get(_TELEMETRY_OFF)
+    os.environ.setdefault(_TELEMETRY_OFF, "1")
+    try:
+        import onnxruntime
+    finally:
+        if chosen is None:
+            del os.environ[_TELEMETRY_OFF]
+    return onnxruntime
 
 
 class OnnxEngine:
@@ -29,8 +50,7 @@ class OnnxEngine:
             ImportError: onnxruntime is not installed.
             EngineError: it refuses the model, or the model is not what the manifest says.
         """
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         self.name = f"onnxruntime {onnxruntime.__version__}"
         self.pid = os.getpid()
         self._where = where
