@@ -50,15 +50,17 @@ def run_recipe(
     world = World()
     display = Display(console, quiet=quiet or not world.main)
     cache = Cache(cache_root or default_cache(), display.warn)
-    folder = RunFolder(out or Path("runs") / recipe.name)
+    folder = RunFolder(out or Path("runs") / (f"{recipe.name}-smoke" if smoke else recipe.name))
     plan = make_plan(recipe)
     walk = Walk(recipe, plan, cache, folder, display, world)
     if not world.main:
         walk.models()
+        world.close()
         return None
     with folder.held():
         folder.write_text("plan.json", json.dumps(plan.to_json(), indent=1) + "\n")
         steps = walk.models()
+        world.close()
         folder.keep_only("checkpoints", {s.name for s in steps})
         files = walk.files(steps)
         folder.keep_only("artefacts", {f.plan.id for f in files})

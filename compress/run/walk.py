@@ -1,6 +1,7 @@
 """Walk a recipe from teacher to bundle: every step looked up in the cache, made if absent, and recorded."""
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from compress.benchmark.host import host_facts
 from compress.data.dataset import Dataset
 from compress.data.sources import open_data
-from compress.errors import CompressError
+from compress.errors import CacheError
 from compress.plan.plan import Plan
 from compress.plan.steps import StepPlan
 from compress.recipe.schema import KINDS, Recipe, TrainConfig
@@ -70,19 +71,24 @@ class Walk:
     ) -> Entry:
         """The cached entry of a step, made by `write(folder, progress)` where it is absent.
 
-        collective: every process of a torchrun takes part in the making; the others discard what they wrote.
+        collective: every process of a torchrun takes part in the making; the others discard what they wrote. All
+            other steps are rank 0's alone.
         shown: whether the finished step gets a line of its own; it is recorded in any case.
         """
         if not self.world.main:
-            return self._follow(key, write, collective)
+            return self._follow(key, write)
         entry = self.cache.get(key)
-        cached = self.world.agree(entry is not None)
+        cached = entry is not None
+        if collective:
+            self.world.agree(cached)
         started = time.perf_counter()
         if entry is None:
             with self.cache.lock(key), self.display.step(name) as progress:
-                entry = self.cache.get(key) or self.cache.put(key, lambda folder: self._timed(write, folder, progress))
+                entry = None if self.world.size > 1 else self.cache.get(key)  # another run may have made it meanwhile
+                entry = entry or self.cache.put(key, lambda folder: self._timed(write, folder, progress))
         seconds = time.perf_counter() - started
-        self.world.agree("written")
+        if collective:
+            self.world.agree(True)  # it is written
         facts = entry.record
         self.rows.append(
             StepRow(
@@ -104,16 +110,16 @@ class Walk:
         facts = dict(write(folder, progress))
         return {**facts, "seconds": round(time.perf_counter() - started, 3)}
 
-    def _follow(self, key: str, write: Callable[[Path, Any], Mapping[str, Any]], collective: bool) -> Entry:
-        import tempfile
-
-        if not self.world.agree(None) and collective:
+    def _follow(self, key: str, write: Callable[[Path, Any], Mapping[str, Any]]) -> Entry:
+        """What the other processes of a torchrun do: take part if rank 0 has to train, then read what it wrote."""
+        if not self.world.agree(None):
             with tempfile.TemporaryDirectory() as scratch:
                 write(Path(scratch), lambda done, total, note="": None)
         self.world.agree(None)
         entry = self.cache.get(key)
         if entry is None:
-            raise CompressError("the first process did not write it", f"step {key[:12]}", "share one cache folder")
+            fix = "give all processes the same cache folder"
+            raise CacheError("rank 0 wrote it, but it is not here", f"step {key[:12]}", fix)
         return entry
 
     # -- models ---------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ class World:
         import torch.distributed as dist
 
         if not dist.is_initialized():
-            dist.init_process_group("gloo")
+            dist.init_process_group()  # without a name, so that tensors on GPUs get a backend of their own
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         length = torch.tensor([len(text)])
         dist.broadcast(length, src=0)
@@ -39,3 +39,11 @@ class World:
             text = torch.empty(int(length), dtype=torch.uint8)
         dist.broadcast(text, src=0)
         return json.loads(bytes(text.tolist()))
+
+    def close(self) -> None:
+        """The training is over: leave the group."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            if dist.is_initialized():
+                dist.destroy_process_group()
