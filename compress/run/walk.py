@@ -330,9 +330,14 @@ def _load_logits(folder: Path) -> dict[str, NDArray[np.float32]]:
 
 def _describe_model(facts: Mapping[str, Any]) -> str:
     metrics = facts["metrics"]
-    if "best_epoch" not in metrics:
-        return ""
-    return f"validation accuracy {metrics['validation_accuracy'][metrics['best_epoch'] - 1]:.2%}"
+    tuned = (metrics.get("rounds") or [metrics])[-1]
+    said = []
+    if "macs" in metrics:
+        before, after = metrics["macs"]
+        said.append(f"{after / before:.0%} of the MACs left")
+    if "best_epoch" in tuned:
+        said.append(f"validation accuracy {tuned['validation_accuracy'][tuned['best_epoch'] - 1]:.2%}")
+    return ", ".join(said)
 
 
 def _describe_file(facts: Mapping[str, Any]) -> str:
