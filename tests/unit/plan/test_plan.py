@@ -166,8 +166,8 @@ def test_the_smoke_version_has_the_same_steps(long_recipe):
 def test_a_recipe_made_in_python_with_a_wrong_net_is_a_plan_error(recipe_of):
     recipe = recipe_of("")
 
-    with pytest.raises(PlanError, match="no net 'resnet9'"):
-        make_plan(recipe.model_copy(update={"student": NetConfig(net="resnet9")}))
+    with pytest.raises(PlanError, match="no net 'resnet99'"):
+        make_plan(recipe.model_copy(update={"student": NetConfig(net="resnet99")}))
 
 
 def test_a_pattern_that_matches_nothing_is_a_plan_error_with_the_layers(long_recipe):
