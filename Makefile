@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/compress run recipes/distil_int8.yaml
 
 test: $(VENV)/.installed-tests
-	$(VENV)/bin/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed-tests
 	scripts/check

@@ -15,8 +15,8 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +88,10 @@ class Cache:
             CacheError: the disk is full or the cache cannot be written. Nothing is left behind.
         """
         folder = self._folder(key)
-        temporary = Path(tempfile.mkdtemp(dir=self.root / "temporary", prefix=f"{key[:12]}-"))
+        temporary = self.root / "temporary" / f"{key[:12]}-{os.getpid()}-{secrets.token_hex(4)}"
         try:
             with self._writing(self.root):
+                temporary.mkdir()  # not mkdtemp: its 0700 would travel into the run folder
                 record = dict(write(temporary))
                 files = sorted(p for p in temporary.rglob("*") if p.is_file())
                 digests = {p.relative_to(temporary).as_posix(): sha256_file(p) for p in files}

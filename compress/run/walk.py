@@ -16,6 +16,7 @@ from compress.benchmark.host import host_facts
 from compress.data.dataset import Dataset
 from compress.data.sources import open_data
 from compress.errors import CacheError
+from compress.evaluate.ledger import TIE, TOLERANCES
 from compress.plan.plan import Plan
 from compress.plan.steps import StepPlan
 from compress.recipe.schema import KINDS, Recipe, TrainConfig
@@ -255,7 +256,8 @@ class Walk:
         inputs = {f"torch {n}": e.record["digest"] for n, e in simulated.items()}
         inputs |= {f"file {n}": e.record["digest"] for n, e in exported.items()}
         inputs["data"] = self.handle.fingerprint
-        key = make_key("evaluate", [s.name for s in steps], version=EVIDENCE_VERSION, inputs=inputs,
+        judged_by = {"tie": TIE, "tolerances": {k: dict(v) for k, v in TOLERANCES.items()}}
+        key = make_key("evaluate", [[s.name for s in steps], judged_by], version=EVIDENCE_VERSION, inputs=inputs,
                        seed=self.recipe.seed, tools={})  # fmt: skip
 
         def write(folder: Path, progress: Any) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.errors import ParityError, ShapeError, UsageError
-from compress.evaluate.ledger import TOLERANCES, hop
+from compress.evaluate.ledger import TIE, TOLERANCES, hop
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(200, 4)).astype(np.float32)
@@ -75,6 +75,40 @@ def test_the_largest_difference_is_in_standard_deviations_of_the_sources_logits(
     assert make(target * 1000, {}, source=LOGITS * 1000).largest_difference == pytest.approx(
         found.largest_difference, rel=1e-4
     )
+
+
+def swapped(margin, count=20):
+    """Source and target whose two best classes are `margin` apart and change places in the first `count` examples."""
+    source = LOGITS.copy()
+    best = np.sort(LOGITS, axis=1)[:, -1]
+    rows, second = np.arange(count), np.argsort(LOGITS, axis=1)[:count, -2]
+    source[rows, second] = best[:count] - margin
+    target = source.copy()
+    target[rows, second] = best[:count] + margin
+    return source, target
+
+
+def test_a_conversion_may_turn_ties_but_nothing_wider_and_says_how_many():
+    strict = {"agreement": 0.995, "accuracy_points": 0.5}
+    source, target = swapped(0.8 * TIE * LOGITS.std())
+    found = make(target, strict, source=source)
+
+    assert found.ok
+    assert (found.agreement, found.target_top1) == (0.9, 0.9)  # the figures hide nothing
+    assert found.reason.endswith("; 20 of the 20 that differ are ties within 0.1 standard deviations")
+    source, target = swapped(1.5 * TIE * LOGITS.std())
+    wide = make(target, strict, source=source)
+    assert not wide.ok
+    assert "ties" not in wide.reason
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_logits_too_large_by_half_break_every_tolerance_though_no_argmax_changes(precision):
+    found = make(LOGITS * np.float32(1.5), TOLERANCES[precision])
+
+    assert found.agreement == 1.0
+    assert not found.ok
+    assert found.reason.startswith("largest difference")
 
 
 def test_logits_that_are_all_equal_do_not_divide_by_zero():

@@ -75,6 +75,14 @@ def test_a_damaged_entry_is_reported_removed_and_absent(cache, said, damage):
     assert "it is removed and made again" in said[0]
 
 
+def test_an_entry_can_be_read_by_whom_the_umask_lets(cache):
+    folder = cache.put(KEY, write_result).folder
+    umask = os.umask(0)
+    os.umask(umask)
+
+    assert folder.stat().st_mode & 0o777 == 0o777 & ~umask
+
+
 def test_a_failing_writer_leaves_nothing_behind(cache):
     def fail(folder):
         write_result(folder)
