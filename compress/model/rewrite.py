@@ -1,5 +1,6 @@
 """Graph rewrites that keep the function the same: pure numpy, no torch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,11 @@ def fold_batch_norm(model: Model) -> Model:
     renamed: dict[str, str] = {}
     for norm in [n for n in graph if n.op == "batch_norm"]:
         gain, shift = _gain_and_shift(norm, weights)
-        source = nodes[norm.inputs[0]]
+        source = nodes[_now(norm.inputs[0], renamed)]
+        alone = norm.inputs[0] != graph.output and len(graph.users(norm.inputs[0])) == 1
         for parameter in ("weight", "bias", "running_mean", "running_var"):
             del weights[f"{norm.name}.{parameter}"]
-        if source.op in ("conv2d", "linear") and len(graph.users(source.name)) == 1 and source.name not in renamed:
+        if source.op in ("conv2d", "linear") and alone:
             weight = weights[f"{source.name}.weight"]
             bias = weights.get(f"{source.name}.bias", np.zeros(len(weight), np.float32))
             weights[f"{source.name}.weight"] = weight * gain.reshape(-1, *[1] * (weight.ndim - 1))
@@ -69,11 +71,12 @@ def drop_quantizers(model: Model) -> Model:
 
 def _redirect(graph: Graph, nodes: list[Node], renamed: dict[str, str]) -> Graph:
     """Nodes that read a removed node read what stands for it now, however long the chain."""
+    moved = [Node(n.name, n.op, tuple(_now(i, renamed) for i in n.inputs), n.attrs) for n in nodes]
+    return Graph(tuple(moved), _now(graph.output, renamed))
 
-    def now(name: str) -> str:
-        while name in renamed:
-            name = renamed[name]
-        return name
 
-    moved = [Node(n.name, n.op, tuple(now(i) for i in n.inputs), n.attrs) for n in nodes]
-    return Graph(tuple(moved), now(graph.output))
+def _now(name: str, renamed: Mapping[str, str]) -> str:
+    """What stands for a node after all removals so far."""
+    while name in renamed:
+        name = renamed[name]
+    return name

@@ -95,7 +95,9 @@ def entropy_range(histogram: Histogram) -> tuple[float, float]:
 
 
 def _divergence(p: NDArray[np.float64], source: NDArray[np.float64]) -> float:
-    """KL(p || q), q being `source` spread evenly over the occupied bins of each of _LEVELS groups."""
+    """KL(p || q), q being `source` spread evenly over the occupied bins of each of _LEVELS groups; 0 for an empty p."""
+    if not p.any():
+        return 0.0  # a dead layer: zeros alone were seen, and the zero bin was levelled
     group = np.arange(len(source)) * _LEVELS // len(source)
     occupied = source > 0
     totals = np.bincount(group, source, _LEVELS)

@@ -53,6 +53,30 @@ def test_canary_a_fold_that_forgets_the_mean_is_noticed():
     assert np.abs(run(wrong) - run(model)).max() > 1e-2
 
 
+def conv_and_norms(*norms, output):
+    """A 1x1 convolution `conv`, then batch norms given as (name, what it reads), then `pool` of the last one."""
+    conv = {"in_channels": 3, "out_channels": 3, "kernel": [1, 1], "stride": [1, 1], "padding": [0, 0], "groups": 1,
+            "bias": True}  # fmt: skip
+    nodes = [Node("input", "input", (), {"shape": [3, 4, 4]}), Node("conv", "conv2d", ("input",), conv)]
+    nodes += [Node(name, "batch_norm", (reads,), {"channels": 3, "eps": 1e-5}) for name, reads in norms]
+    return trained(Graph((*nodes, Node("pool", "global_avg_pool", (norms[-1][0],))), output))
+
+
+@pytest.mark.parametrize("reads", ["bn1", "conv"], ids=["one behind the other", "two beside each other"])
+def test_two_batch_norms_of_one_convolution_fold_too(reads):
+    model = conv_and_norms(("bn1", "conv"), ("bn2", reads), output="pool")
+    folded = fold_batch_norm(model)
+
+    assert not [n for n in folded.graph if n.op == "batch_norm"]
+    np.testing.assert_allclose(run(folded), run(model), rtol=1e-5, atol=1e-5)
+
+
+def test_a_convolution_that_is_the_output_itself_keeps_its_weights():
+    model = conv_and_norms(("bn1", "conv"), output="conv")
+
+    np.testing.assert_allclose(run(fold_batch_norm(model)), run(model), rtol=1e-5, atol=1e-5)
+
+
 def test_a_batch_norm_behind_an_addition_becomes_a_depthwise_convolution():
     conv = {"in_channels": 3, "out_channels": 3, "kernel": [1, 1], "stride": [1, 1], "padding": [0, 0], "groups": 1,
             "bias": True}  # fmt: skip

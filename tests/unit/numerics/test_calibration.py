@@ -51,6 +51,12 @@ def test_entropy_clips_a_lone_outlier_but_not_a_uniform_tensor():
     assert (low, high) == pytest.approx((-1, 1), abs=0.1)
 
 
+@pytest.mark.parametrize("method", [minmax_range, entropy_range, lambda h: percentile_range(h, 99.9)])
+def test_a_tensor_that_is_zero_throughout_has_a_range_and_no_warning(method):
+    """A dead layer's output: pytest turns numpy's warnings into errors."""
+    assert method(histogram(np.zeros(100), np.zeros(100))) == (0.0, 0.0)
+
+
 def test_a_one_sided_tensor_stays_one_sided():
     low, high = entropy_range(histogram(np.abs(np.random.default_rng(0).normal(0, 1, 10_000))))
 
