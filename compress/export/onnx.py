@@ -30,8 +30,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def to_onnx(model: Model, *, name: str) -> bytes:
     """Write a model as an ONNX file: float32 or int8, layer by layer, as the graph says.
 
-    Input `input`: float32 (N, *input_shape); output `logits`: float32 (N, classes); N is free. A layer with dynamic
-    activations finds the range of the whole batch, so its result depends on the other examples in it.
+    Input `input`: float32 (N, *input_shape); output `logits`: float32 (N, classes). N is free, but 1 where a layer has
+    dynamic activations: it finds the range of the whole batch, so an answer would depend on the other examples in it.
 
     Raises:
         ExportError: the graph does not end in a vector of logits.
@@ -41,8 +41,9 @@ def to_onnx(model: Model, *, name: str) -> bytes:
     for step in program.steps:
         writer.write(step)
     writer.finish()
-    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", *program.input.shape])]
-    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", *program.output.shape])]
+    batch = 1 if writer.dynamic else "N"
+    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch, *program.input.shape])]
+    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [batch, *program.output.shape])]
     graph = helper.make_graph(writer.nodes, name, inputs, outputs, list(writer.initializers.values()))
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(proto, full_check=True)

@@ -55,6 +55,8 @@ def test_every_precision_runs_and_passes_its_own_check(tmp_path, make, precision
             assert report.largest_difference == 0.0
             tolerance = max(0.03, 2 * manifest.self_test.largest_difference)
             np.testing.assert_allclose(loaded.logits(RAW), want, atol=tolerance)
+            one_by_one = np.concatenate([loaded.logits(RAW[i : i + 1]) for i in range(len(RAW))])
+            np.testing.assert_allclose(loaded.logits(RAW), one_by_one, atol=1e-5)  # whatever shared their batch
 
 
 def test_the_self_test_notices_another_model_and_allows_two_steps(tmp_path):

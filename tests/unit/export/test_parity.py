@@ -86,14 +86,21 @@ def test_int8_tflite_is_within_four_steps_and_all_integer(model):
 
 @EXAMPLES
 @given(models())
-def test_dynamic_onnx_means_the_graph_for_the_whole_batch(model):
+def test_dynamic_onnx_means_the_graph_for_each_example(model):
     model = dynamic(model)
-    x = inputs(model)
     data = to_onnx(model, name="m")
-    want = logits(model, x)
-    # A float32 sum at a rounding boundary of the next layer's range moves one activation by one step.
-    np.testing.assert_allclose(run_onnx(data, x), want, atol=0.02 * max(1.0, np.abs(want).max()))
+    for x in np.split(inputs(model, 2), 2):
+        want = logits(model, x)
+        # A float32 sum at a rounding boundary of the next layer's range moves one activation by one step.
+        np.testing.assert_allclose(run_onnx(data, x), want, atol=0.02 * max(1.0, np.abs(want).max()))
     assert count_onnx(data).kernels["dynamic-integer"] == len(model.graph.layers)
+
+
+def test_a_dynamic_onnx_file_cannot_be_given_a_batch_whose_range_all_would_share():
+    model = dynamic(everything())
+    x = inputs(model, 2)
+    with pytest.raises(Exception, match="Got: 2 Expected: 1"):
+        run_onnx(to_onnx(model, name="m"), x)
 
 
 @pytest.mark.parametrize("bits", [7, 8])
