@@ -6,7 +6,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compress.errors import PlanError
-from compress.model.graph import PARAMETERS
 from compress.recipe.document import read_yaml
 from compress.recipe.schema import QuantizeConfig, StageConfig
 
@@ -15,8 +14,8 @@ class Profile(BaseModel):
     """One kind of device.
 
     formats: files that have an engine there. weight_bits: of int8 weights, unless the recipe says otherwise.
-    onnx_activations: element type of quantized activations in ONNX files. integer_operators: what runs in integers.
-    reasons: for each of these fields the measurement or fact behind it.
+    reasons: for each of these fields the measurement or fact behind it. What holds for every target is no field here:
+    ONNX activations are unsigned and TFLite's signed, and whole chains are integer (compress/stages/placement.py).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -25,15 +24,11 @@ class Profile(BaseModel):
     description: str
     formats: tuple[Literal["onnx", "tflite"], ...] = Field(min_length=1)
     weight_bits: Literal[7, 8]
-    onnx_activations: Literal["uint8", "int8"]
-    integer_operators: tuple[str, ...]
     reasons: dict[str, str]
 
     @model_validator(mode="after")
     def _sound(self) -> "Profile":
-        if unknown := sorted(set(self.integer_operators) - set(PARAMETERS)):
-            raise ValueError(f"integer_operators names {unknown}, which no graph has")
-        explained = {"formats", "weight_bits", "onnx_activations", "integer_operators"}
+        explained = {"formats", "weight_bits"}
         if set(self.reasons) != explained:
             raise ValueError(f"reasons must be given for exactly {', '.join(sorted(explained))}")
         return self

@@ -13,9 +13,7 @@ name: t
 description: d
 formats: [onnx]
 weight_bits: 8
-onnx_activations: uint8
-integer_operators: [conv2d]
-reasons: {formats: a, weight_bits: b, onnx_activations: c, integer_operators: d}
+reasons: {formats: a, weight_bits: b}
 """
 
 
@@ -29,7 +27,6 @@ def test_every_target_loads_with_a_reason_for_every_value(name):
 
     assert profile.name == name
     assert all(len(reason) > 30 for reason in profile.reasons.values())
-    assert {"conv2d", "linear", "add"} <= set(profile.integer_operators)
 
 
 def test_only_avx2_without_vnni_saturates():
@@ -54,8 +51,8 @@ def test_an_unknown_target_lists_those_there_are():
     ("old", "new", "message"),
     [
         (b"weight_bits: 8", b"weight_bits: 6", "weight_bits: Input should be 7 or 8"),
-        (b"[conv2d]", b"[conv3d]", r"integer_operators names \['conv3d'\], which no graph has"),
-        (b"formats: a, ", b"", "reasons must be given for exactly formats, integer_operators"),
+        (b"[onnx]", b"[coreml]", "formats.0: Input should be 'onnx' or 'tflite'"),
+        (b"formats: a, ", b"", "reasons must be given for exactly formats, weight_bits"),
         (b"name: t", b"name: u", "it is named 'u'"),
         (b"name: t", b"name: [", "line 3: it is no YAML"),
         (b"name: t", b"nam: t", "Field required"),
