@@ -1,5 +1,6 @@
 """Recipe -> Plan: the ordered steps with their inputs, and what will happen to each layer. No torch, no data read."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -7,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from compress.errors import ModelError, PlanError
 from compress.model.graph import Graph
 from compress.model.shapes import count_macs, count_parameters
-from compress.plan.layers import Estimate, LayerPlan, follow
+from compress.plan.layers import Estimate, LayerPlan, follow, step_name
 from compress.plan.steps import StepPlan, plan_steps
 from compress.plan.target import for_target, load_target
 from compress.recipe.facts import DataShape, data_shape, net_graph
-from compress.recipe.schema import NetConfig, PruneConfig, QuantizeConfig, Recipe
+from compress.recipe.schema import NetConfig, PruneConfig, QuantizeConfig, Recipe, StageConfig
 
 FORMAT, VERSION = "compress.plan", 1
 
@@ -112,4 +113,22 @@ def _notes(recipe: Recipe, shape: DataShape | None, teacher: Graph | None, stude
         notes.append("The student costs more multiply-accumulates than the teacher.")
     if any(isinstance(s, PruneConfig) and s.what == "weights" for s in recipe.stages):
         notes.append("Zeroed single weights shrink a file only once it is compressed; they make nothing faster.")
-    return tuple(notes)
+    return (*notes, *_zeros_lost(recipe.stages))
+
+
+def _zeros_lost(stages: Sequence[StageConfig]) -> Iterator[str]:
+    """A sentence on each step that trains weights which a step before it set to zero."""
+    zeroed = ""
+    for index, stage in enumerate(stages):
+        step = step_name(index, stage)
+        if isinstance(stage, PruneConfig) and stage.what == "weights":
+            zeroed = step
+        elif zeroed and _trains(stage):
+            cure = "`how: static` keeps them" if isinstance(stage, QuantizeConfig) else f"put {zeroed} behind it"
+            yield f"{step} trains the weights that {zeroed} sets to zero, and they do not stay zero; {cure}."
+
+
+def _trains(stage: StageConfig) -> bool:
+    if isinstance(stage, QuantizeConfig):
+        return stage.how == "qat"
+    return not isinstance(stage, PruneConfig) or stage.finetune_epochs > 0

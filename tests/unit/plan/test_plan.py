@@ -147,13 +147,40 @@ def test_a_recipe_for_tflite_alone_exports_every_step_as_tflite(recipe_of):
 
 
 def test_notes_tell_what_a_reader_must_know(long_recipe, recipe_of):
-    avx2, zeros = make_plan(long_recipe).notes
+    avx2, zeros, *_ = make_plan(long_recipe).notes
     assert avx2.startswith("7-bit weights because of x86-avx2: AVX2 adds pairs of 8-bit products in 16 bits")
     assert zeros.startswith("Zeroed single weights shrink a file only once it is compressed")
     arm = make_plan(recipe_of("target: armv7\nstages: [{quantize: {how: static}}]\nexport: [onnx, tflite]"))
     assert arm.notes[0].startswith("onnx: armv7 has no engine for onnx files; Neither onnxruntime nor")
     big = make_plan(recipe_of("student: {net: resnet14-wide}\nstages: [{train: {}}, {quantize: {how: static}}]"))
     assert big.notes == ("The student costs more multiply-accumulates than the teacher.",)
+
+
+LOST = "they do not stay zero"
+
+
+@pytest.mark.parametrize(
+    ("behind", "cure"),
+    [
+        ("quantize: {how: qat, epochs: 1}", "`how: static` keeps them"),
+        ("train: {}", "put 01-prune behind it"),
+        ("prune: {keep_macs: 0.5, finetune_epochs: 1}", "put 01-prune behind it"),
+        ("quantize: {how: static}", ""),
+        ("prune: {what: weights, sparsity: 0.8, finetune_epochs: 1}", ""),
+        ("prune: {keep_macs: 0.5}", ""),
+    ],
+)
+def test_a_step_that_trains_zeroed_weights_is_announced(recipe_of, behind, cure):
+    zeros = "prune: {what: weights, sparsity: 0.5}"
+    notes = [n for n in make_plan(recipe_of(f"stages: [{{{zeros}}}, {{{behind}}}]")).notes if LOST in n]
+    step = f"02-{behind.partition(':')[0]}"
+    assert notes == ([f"{step} trains the weights that 01-prune sets to zero, and {LOST}; {cure}."] if cure else [])
+
+
+def test_training_before_the_zeros_is_not_announced(recipe_of):
+    zeros = "{prune: {what: weights, sparsity: 0.5}}"
+
+    assert not [n for n in make_plan(recipe_of(f"stages: [{{train: {{}}}}, {zeros}]")).notes if LOST in n]
 
 
 def test_the_smoke_version_has_the_same_steps(long_recipe):
