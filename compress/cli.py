@@ -42,6 +42,11 @@ class _Group(click.Group):
             if extra is None:
                 raise
             _fail(MissingExtraError(f"this needs {error.name}", "extras", f'pip install "compress-edge[{extra}]"'))
+        except BrokenPipeError:  # whoever read our output left
+            raise
+        except OSError as error:  # the rooms name what they were doing; this is what none of them foresaw
+            where = str(error.filename2 or error.filename or "reading or writing")
+            _fail(CompressError(error.strerror or str(error), where, "see that it exists, is yours and has space left"))
         except KeyboardInterrupt:
             click.echo(
                 "\nstopped; finished steps and epochs are in the cache, the same command goes on from there", err=True

@@ -239,4 +239,5 @@ def load_result(path: Path) -> Result:
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{path}: {'.'.join(map(str, first['loc']))}"
-        raise UsageError(f"{first['msg']} ({error.error_count()} problems)", where, "run the recipe again") from error
+        more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+        raise UsageError(f"{first['msg']}{more}", where, "run the recipe again") from error

@@ -82,7 +82,8 @@ def check(parts: Parts) -> list[Problem]:
         problems.append(Problem(("teacher",), text))
     graph = _check_net(parts.student, ("student",), shape, problems) if parts.has_student else teacher
     given = (parts.student is None or parts.student.checkpoint is not None) if parts.has_student else True
-    chain = _Chain(teacher, graph, _same(parts), trained=given, problems=problems)
+    quantized = graph is not None and graph.quantized  # a checkpoint may hold a quantized model
+    chain = _Chain(teacher, graph, _same(parts), trained=given, quantized=quantized, problems=problems)
     if parts.has_student and not parts.stages:
         chain.report(("student",), "no stage makes use of it; begin `stages` with distill or train")
     for i, stage in enumerate(parts.stages):

@@ -154,9 +154,13 @@ def _npz_shape(path: Path) -> DataShape:
 
     try:
         with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if lacking := [n for n in ("x_train", "y_train") if f"{n}.npy" not in names]:
+                fix = "name its arrays x_train, y_train, x_test, y_test"
+                raise DataError(f"it lacks {' and '.join(lacking)}", str(path), fix)
             shapes = {}
             for name in ("x_train", "classes"):
-                if f"{name}.npy" in archive.namelist():
+                if f"{name}.npy" in names:
                     with archive.open(f"{name}.npy") as f:
                         major, _ = np.lib.format.read_magic(f)
                         read = (
@@ -170,9 +174,12 @@ def _npz_shape(path: Path) -> DataShape:
                 classes = int(shapes["classes"][0])
             else:
                 with archive.open("y_train.npy") as f:
-                    classes = int(np.lib.format.read_array(f, allow_pickle=False).max()) + 1
-    except KeyError as error:
-        raise DataError(f"it lacks {error}", str(path), "name its arrays x_train, y_train, x_test, y_test") from error
+                    y = np.lib.format.read_array(f, allow_pickle=False)
+                if y.dtype.kind not in "iu" or not y.size:
+                    what = f"y_train is {y.dtype} of shape {y.shape}"
+                    fix = "give one whole number an example; the labels' texts go into an array `classes`"
+                    raise DataError(what, str(path), fix)
+                classes = int(y.max()) + 1
     except (OSError, ValueError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"it cannot be read: {error}", str(path), "write it with numpy.savez") from error
     if len(x) not in (2, 3, 4):

@@ -130,7 +130,7 @@ def _ledger(found: Facts) -> str:
         return ""
     rows = [
         [
-            f"{escape(h.name)}: {escape(h.source)} → {escape(h.target)}",
+            escape(words.hop(h.name, h.source, h.target)),
             "informs" if h.kind == "training" else "held" if h.ok else f"**broken**: {escape(h.reason)}",
             words.percent(h.agreement),
             words.significant(h.largest_difference, 2),

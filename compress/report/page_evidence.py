@@ -72,6 +72,8 @@ def _used(name: str, limit: float, h: Hop) -> Markup:
     share = value / allowed if allowed > 1e-12 else 0.0 if value < 1e-12 else math.inf
     share = math.inf if math.isnan(share) else share
     much = f"{100 * share:.0f} % used" if share <= 2 else f"{share:,.1f} times that" if share < math.inf else "exceeded"
+    if h.ok and share > 1:  # the ledger does not count ties, and says so in its reason
+        share, much = 1.0, "held, ties aside"
     text = f"{readable(name)} {said}: {much}"
     return tag("p", bar(share / 2, limit=0.5, kind="over" if share > 1 else ""), tag("span", text))
 

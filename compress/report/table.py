@@ -56,7 +56,7 @@ class _Layout:
             self._lines(
                 ("Budget", v.budget_grade, v.budget if not any(not b.ok for b in f.result.budget) else "Missed."),
                 *(self._promise(b) for b in f.result.budget),
-                *(("Ledger", "bad", f"{h.name}: {h.source} → {h.target}: {h.reason}") for h in f.breaches),
+                *(("Ledger", "bad", f"{words.hop(h.name, h.source, h.target)}: {h.reason}") for h in f.breaches),
                 *(("Flag", "care", flag) for flag in f.result.flags),
                 *((("Accuracy", "", v.accuracy),) if v.accuracy else ()),
                 ("Trust", v.trust_grade, v.trust),

@@ -209,6 +209,12 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def hop(name: str, source: str, target: str) -> str:
+    """A row of the ledger: `source → target`, with its name before it where that says more."""
+    path = f"{one_line(source)} → {one_line(target)}"
+    return path if one_line(name) in (path, path.replace("→", "to")) else f"{one_line(name)}: {path}"
+
+
 def sentence(text: str) -> str:
     """On one line, its first letter a capital."""
     line = one_line(text)

@@ -73,11 +73,16 @@ class Cache:
             files, record = doc["files"], doc["record"]
             bad = [n for n, digest in files.items() if sha256_file(folder / n) != digest]
             why = f"{', '.join(bad)} does not match its checksum" if bad else ""
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            why = f"{type(error).__name__}: {error}"
+        except OSError as error:
+            why = f"{Path(error.filename or folder).name}: {error.strerror or error}"
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"{ENTRY}: {type(error).__name__}: {error}"
         if why:
             self._report(f"cache entry {key[:12]} is damaged ({why}); it is removed and made again")
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
+            else:  # something else stands in its place
+                folder.unlink(missing_ok=True)
             return None
         return Entry(folder, record)
 
@@ -116,7 +121,7 @@ class Cache:
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Held by one process at a time; others wait. A process that dies frees it."""
+        """Held by one process at a time; others wait. A process that dies frees it; what it left half made goes."""
         with self._writing(self.root):
             handle = (self.root / "locks" / key).open("w")
         with handle:
@@ -125,6 +130,8 @@ class Cache:
             except BlockingIOError:
                 self._report(f"another process is making {key[:12]}; waiting for it")
                 fcntl.flock(handle, fcntl.LOCK_EX)
+            for leftover in (self.root / "temporary").glob(f"{key[:12]}-*"):  # of a process that died at it
+                shutil.rmtree(leftover, ignore_errors=True)
             yield
 
     def _folder(self, key: str) -> Path:

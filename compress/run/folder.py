@@ -24,9 +24,11 @@ class RunFolder:
         """Make the folder and keep every other run out of it.
 
         Raises:
-            UsageError: another run is writing here.
+            UsageError: another run is writing here, or it is a file.
             CacheError: the folder cannot be written.
         """
+        if self.root.is_file():
+            raise UsageError("it is a file, not a folder", str(self.root), "choose another folder with --out")
         with _clear_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             handle = (self.root / ".lock").open("a+")
@@ -60,7 +62,7 @@ class RunFolder:
             new, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
             for leftover in (new, old):
                 shutil.rmtree(leftover, ignore_errors=True)
-            shutil.copytree(source, new, ignore=shutil.ignore_patterns(*without))
+            _copy(source, new, without)
             if target.exists():
                 target.rename(old)
             new.rename(target)
@@ -74,6 +76,14 @@ class RunFolder:
                 shutil.rmtree(child, ignore_errors=True)
 
 
+def _copy(source: Path, target: Path, without: tuple[str, ...]) -> None:
+    """A folder with all that is in it; stops at the first error, where shutil.copytree would gather them in a list."""
+    target.mkdir()
+    for child in sorted(source.iterdir()):
+        if child.name not in without:
+            (_copy(child, target / child.name, without) if child.is_dir() else shutil.copy2(child, target / child.name))
+
+
 @contextlib.contextmanager
 def _clear_errors(path: Path) -> Iterator[None]:
     try:
@@ -81,4 +91,4 @@ def _clear_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         what = f"cannot write: {error.strerror or error}"
         fix = "free some space or choose another folder with --out; finished steps are in the cache"
-        raise CacheError(what, str(error.filename or path), fix) from error
+        raise CacheError(what, str(error.filename2 or error.filename or path), fix) from error

@@ -20,7 +20,7 @@ class Display:
 
     def warn(self, sentence: str) -> None:
         """A sentence the user should read."""
-        self._console.print(f"[yellow]note:[/yellow] {sentence}", highlight=False)
+        self._console.print(f"[yellow]note:[/yellow] {sentence}", highlight=False, soft_wrap=True)
 
     def step(self, label: str) -> "_Step":
         """A context that shows one step while it runs; call it as a stage's Progress."""

@@ -26,9 +26,11 @@ from compress.run.cache import Cache, Entry, make_key
 from compress.run.evidence import SPLITS, Evidence, gather
 from compress.run.evidence import VERSION as EVIDENCE_VERSION
 from compress.run.exports import ArtefactPlan, write_artefact
+from compress.run.extras import require
 from compress.run.folder import RunFolder
 from compress.run.models import ModelStep, origin_inputs, start_model
 from compress.run.progress import Display
+from compress.run.quiet import without_engine_notice
 from compress.run.world import World
 from compress.stages.versions import VERSIONS
 
@@ -84,6 +86,7 @@ class Walk:
             self.world.agree(cached)
         started = time.perf_counter()
         if entry is None:
+            require(s.config["format"] for s in self.plan.steps if s.kind == "export")
             with self.cache.lock(key), self.display.step(name) as progress:
                 entry = None if self.world.size > 1 else self.cache.get(key)  # another run may have made it meanwhile
                 entry = entry or self.cache.put(key, lambda folder: self._timed(write, folder, progress))
@@ -216,7 +219,8 @@ class Walk:
         def write(folder: Path, progress: Any) -> Mapping[str, Any]:
             bundle = folder / "bundle"
             model = step.load()
-            return write_artefact(bundle, model, plan, name=self.recipe.name, task=self.recipe.task, data=self.data)
+            with without_engine_notice():
+                return write_artefact(bundle, model, plan, name=self.recipe.name, task=self.recipe.task, data=self.data)
 
         entry = self.step(plan.id, "export", key, write, _describe_file)
         bundle = entry.folder / "bundle"
@@ -236,9 +240,11 @@ class Walk:
             from compress.export.bundle import write_bundle
 
             content: dict[str, bytes] = {f.plan.format: (f.folder / f.facts["file"]).read_bytes() for f in chosen}
-            write_bundle(folder / "bundle", name=self.recipe.name, task=self.recipe.task, labels=self.data.classes,
-                         preprocessing=self.data.preprocessing, files=content, precision=chosen[0].facts["precision"],
-                         reference_inputs=self.data.validation.x[: exports.REFERENCE_INPUTS])  # fmt: skip
+            reference = self.data.validation.x[: exports.REFERENCE_INPUTS]
+            with without_engine_notice():
+                write_bundle(folder / "bundle", name=self.recipe.name, task=self.recipe.task, labels=self.data.classes,
+                             preprocessing=self.data.preprocessing, files=content, reference_inputs=reference,
+                             precision=chosen[0].facts["precision"])  # fmt: skip
             return {"formats": list(content)}
 
         entry = self.step("bundle", "bundle", key, write, lambda facts: " and ".join(facts["formats"]))
@@ -298,7 +304,9 @@ class Walk:
         def write(folder: Path, progress: Any) -> Mapping[str, Any]:
             from compress.evaluate.predict import logits_of
 
-            return _save_logits(folder, {n: logits_of(file.folder, getattr(self.data, n).x) for n in SPLITS})
+            with without_engine_notice():
+                found = {n: logits_of(file.folder, getattr(self.data, n).x) for n in SPLITS}
+            return _save_logits(folder, found)
 
         return self.step(f"{file.plan.id} in its engine", "evaluate", key, write, shown=False)
 
