@@ -32,6 +32,7 @@ def artefact_row(file: File, steps: list[ModelStep], evidence: Evidence, latency
     )
 
 
+_STRAY = "its weights are integers, but the engine computes it in float: its input or output has no grid of its own"
 _ROLES = {"teacher": "teacher", "train": "trained", "distill": "student", "prune": "pruned", "quantize": "int8"}
 
 
@@ -51,6 +52,7 @@ def _layer_rows(file: File, steps: list[ModelStep]) -> tuple[LayerRow, ...]:
     kept: dict[str, str] = {}
     for step in steps[1 : index + 1]:
         kept.update(step.kept)
+    kept |= dict.fromkeys(file.facts.get("strays", ()), _STRAY)
     rows = []
     for row in file.facts["layers"]:
         kernel = file.facts["layer_kernels"].get(row["name"], "float")

@@ -38,6 +38,8 @@ def write_artefact(
 ) -> dict[str, Any]:
     """Write the bundle folder and return the record: sizes, digests and counts, all read back from the file.
 
+    strays: layers that were to be integer and that the engine computes in float all the same.
+
     Raises:
         ExportError: an operator cannot be written.
         StageError: the model has integer layers but the file runs none in integers.
@@ -52,11 +54,11 @@ def write_artefact(
     write_bundle(folder, name=name, task=task, labels=data.classes, preprocessing=data.preprocessing,
                  files={plan.format: content}, precision=precision, reference_inputs=reference)  # fmt: skip
     counts = (count_onnx if plan.format == "onnx" else count_tflite)(content)
-    if ready.graph.quantized and not any(v for k, v in counts.kernels.items() if k != "float"):
-        what = f"no layer of {plan.id} runs in integers though {len(ready.graph.layers)} should"
+    wanted = [n.name for n in ready.graph.layers if "weight_bits" in n.attrs]
+    strays = [n for n in wanted if counts.layer_kernels.get(n, "float") == "float"]
+    if wanted and strays == wanted:
+        what = f"no layer of {plan.id} runs in integers though {len(wanted)} should"
         raise StageError(what, "export", "report this net; its quantizers were lost on the way to the file")
-    zeros = sum(int((w == 0).sum()) for n, w in ready.weights.items() if n.endswith(".weight"))
-    weights = sum(w.size for n, w in ready.weights.items() if n.endswith(".weight"))
     return {
         "file": _MODEL_FILES[plan.format],
         "precision": precision,
@@ -64,10 +66,11 @@ def write_artefact(
         "gzip_bytes": len(gzip.compress(content, 9, mtime=0)),
         "parameters": count_parameters(ready.graph),
         "macs": count_macs(ready.graph),
-        "sparsity": zeros / max(weights, 1),
+        "sparsity": counts.zero_share,
         "kernels": dict(counts.kernels),
         "operators": dict(counts.operators),
         "layer_kernels": dict(counts.layer_kernels),
+        "strays": strays,
         "layers": layer_facts(ready.graph),
     }
 
