@@ -76,7 +76,7 @@ def test_a_file_that_lost_all_its_integers_is_an_error(model, facts_of):
     )
     lost = Model(graph, {k: v for k, v in lost.weights.items() if k != "linear6.weight_scale"})
 
-    with pytest.raises(StageError, match="no layer of 01-quantize.file runs in integers though 2 should"):
+    with pytest.raises(StageError, match=r"no layer of 01-quantize\.file runs in integers though 2 should"):
         facts_of(lost)
 
 
