@@ -79,10 +79,12 @@ def step_flags(artefacts: Sequence[Artefact]) -> tuple[str, ...]:
     """Sentences on every step that made the model slower or the file larger than the step before left it.
 
     Slower is said only where the 95 % interval of the two ratios' quotient leaves no doubt; sizes are exact, and
-    compared between files of one format only.
+    compared between files of one format only. Float twins (03-quantize-float32.onnx) are no step's doing.
     """
     out = []
     for this in artefacts:
+        if this.id != f"{this.step}.{this.format}":
+            continue
         *_, before, _ = [None, *chain(artefacts, this)]
         if before is None:
             continue

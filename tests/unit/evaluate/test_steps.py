@@ -76,3 +76,11 @@ def test_without_both_timings_nothing_is_said_of_speed(artefact, missing):
     second = artefact("02-b.onnx", 7, **({"latencies": ()} if missing == "now" else {"ratio": 2.0}))
 
     assert step_flags((artefact("teacher.onnx", 9), first, second)) == ()
+
+
+def test_a_float_twin_is_no_step_s_doing(artefact):
+    twin = artefact("03-quantize-float32.onnx", 101_000, 5.0, step="03-quantize")
+    artefacts = (artefact("teacher.onnx", 900_000), artefact("02-prune.onnx", 100_000, 10.0),
+                 artefact("03-quantize.onnx", 30_000, 20.0), twin)  # fmt: skip
+
+    assert step_flags(artefacts) == ()

@@ -11,7 +11,7 @@ from compress.model.nets import build_net
 from compress.recipe.schema import AugmentConfig, DistillConfig, LayerPair, TrainConfig
 from compress.stages.base import Context, run_stage
 from compress.stages.batches import Feed
-from compress.stages.distill import distill
+from compress.stages.distill import _Student, distill
 from compress.stages.teacher import Teacher, soft_label_loss
 from compress.stages.train import train
 
@@ -73,10 +73,26 @@ def test_features_come_nearer_to_the_teacher_s(fresh, digits, trained, kind):
 
     assert with_features.model.digest() != without.model.digest()
     assert set(with_features.model.weights) == set(fresh.weights)  # projections do not ship
-    if kind == "attention":
+    if kind == "attention":  # a hint's distance is judged behind its projection, which does not ship
         assert attention_distance(with_features.model, trained, digits) < attention_distance(
             without.model, trained, digits
         )
+
+
+@pytest.mark.parametrize("kind", ["hints", "attention"])
+def test_a_pair_s_gradient_reaches_the_student_up_to_its_layer_and_the_projection(fresh, trained, digits, kind):
+    config = DistillConfig(**{kind: pair("block2_1_add", "block2_1_add")})
+    student = _Student(fresh, trained.graph, config, 0).train()
+    teacher = Teacher(trained, digits, config)
+    batch = next(Feed(digits, config, seed=0, device=CPU).epoch(0))
+    mine = student.net(batch.x, taps=("block2_1_add",))[1]
+    student.distance(mine, teacher.features(batch, ("block2_1_add",))[1]).backward()
+
+    reached = {name for name, p in student.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    before = {"stem", "block1_1_conv1", "block1_1_conv2", "block2_1_conv1", "block2_1_conv2", "block2_1_skip"}
+    kernels = {name.removeprefix("net.").removesuffix("__weight") for name in reached if name.endswith("__weight")}
+    assert {k for k in kernels if not k.endswith("_bn")} == before
+    assert ("projections.0" in reached) == (kind == "hints")
 
 
 def attention_distance(model, teacher, data):
