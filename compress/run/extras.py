@@ -24,4 +24,5 @@ def require(formats: Iterable[str]) -> None:
     lacking = {e: [m for m in _MODULES[e] if find_spec(m) is None] for e in extras}
     if missing := [m for modules in lacking.values() for m in modules]:
         names = ",".join(e for e in extras if lacking[e])
-        raise MissingExtraError(f"this run needs {', '.join(missing)}", "extras", f'pip install "compress-edge[{names}]"')
+        fix = f'pip install "compress-edge[{names}]"'
+        raise MissingExtraError(f"this run needs {', '.join(missing)}", "extras", fix)

@@ -1,4 +1,4 @@
-"""LiteRT says once in a process, on stderr, that it made its XNNPACK delegate; no switch of its Python package stops it."""
+"""LiteRT says on stderr that it made its XNNPACK delegate, once in a process; it has no switch for that."""
 
 import contextlib
 import os

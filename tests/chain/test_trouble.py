@@ -135,3 +135,22 @@ def test_a_missing_extra_names_the_command_that_installs_it(cli):
 
     assert done.returncode == 1
     assert 'pip install "compress-edge[train]"' in say(done)
+
+
+def test_a_missing_engine_is_told_before_anything_is_trained(cli):
+    block = "import sys; sys.modules['onnxruntime'] = None; from compress.cli import main; main(['run', 'recipe.yaml'])"
+    done = subprocess.run([sys.executable, "-c", block], cwd=cli.folder, env=cli.environment, capture_output=True,
+                          text=True)  # fmt: skip
+
+    assert done.returncode == 1
+    assert say(done) == 'error: extras: this run needs onnxruntime fix: pip install "compress-edge[onnx]"'
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_message_too(finished):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "compress", "run", "recipe.yaml"], cwd=finished.folder, text=True,
+                              env=finished.environment, stdout=full, stderr=subprocess.PIPE)  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: reading or writing: No space left on device\n  fix: ")

@@ -75,6 +75,35 @@ def test_a_damaged_entry_is_reported_removed_and_absent(cache, said, damage):
     assert "it is removed and made again" in said[0]
 
 
+def test_a_file_where_an_entry_should_be_is_damage_too(cache, said):
+    folder = cache._folder(KEY)
+    folder.parent.mkdir()
+    folder.write_text("x")
+
+    assert cache.get(KEY) is None
+    assert "(entry.json: Not a directory)" in said[0]
+    cache.put(KEY, write_result)
+    assert cache.get(KEY) is not None
+
+
+def test_damage_is_named_in_few_words(cache, said):
+    (cache.put(KEY, write_result).folder / "sub" / "weights").unlink()
+    cache.get(KEY)
+
+    assert said == [
+        f"cache entry {KEY[:12]} is damaged (weights: No such file or directory); it is removed and made again"
+    ]
+
+
+def test_what_a_killed_process_left_half_made_goes_when_its_step_is_made_again(cache):
+    mine, other = (cache.root / "temporary" / f"{name}-1-ab" for name in (KEY[:12], "0123456789ab"))
+    for folder in (mine, other):
+        folder.mkdir()
+    with cache.lock(KEY):
+        assert not mine.exists()
+        assert other.exists()  # its process may be at work
+
+
 def test_an_entry_can_be_read_by_whom_the_umask_lets(cache):
     folder = cache.put(KEY, write_result).folder
     umask = os.umask(0)

@@ -53,6 +53,28 @@ def test_a_second_run_in_the_same_folder_is_refused_and_told_who_holds_it(tmp_pa
         pass
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UsageError, match="run: it is a file, not a folder\n  fix: choose another folder with --out"):
+        RunFolder(tmp_path / "run").held().__enter__()
+
+
+def test_a_copy_that_fails_half_way_is_one_sentence_and_the_old_folder_stays(tmp_path):
+    source, folder = tmp_path / "new", RunFolder(tmp_path / "run")
+    for name in ("a", "b"):
+        (source / "sub" / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / "sub" / name).write_text("1")
+    folder.place(source, "bundle")
+    for name in ("a", "b"):
+        (source / "sub" / name).unlink()
+        (source / "sub" / name).symlink_to(tmp_path / "gone")
+    with pytest.raises(CacheError) as caught:
+        folder.place(source, "bundle")
+
+    assert str(caught.value).startswith(f"{source / 'sub' / 'a'}: cannot write: No such file or directory\n  fix: ")
+    assert (tmp_path / "run" / "bundle" / "sub" / "b").read_text() == "1"
+
+
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError, match="cannot write: Not a directory\n  fix: free some space or choose another"):
