@@ -30,7 +30,7 @@ def charts(facts: Facts) -> Markup:
                 "latency",
                 lambda r: p50[r.artefact.id],
                 f"latency on {device}, p50, ms",
-                lambda v: words.significant(v, 1),
+                words.significant,
             )
         )
     key = tag(

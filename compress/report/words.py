@@ -119,7 +119,8 @@ def size(count: int | float) -> str:
 def tick(text: str) -> str:
     """An axis label without idle zeros: `20.0 kB` -> `20 kB`."""
     number, blank, unit = text.partition("\u00a0")
-    return (number.rstrip("0").rstrip(".") if "." in number else number) + blank + unit
+    mantissa, e, exponent = number.partition("e")
+    return (mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa) + e + exponent + blank + unit
 
 
 def number(count: int | float) -> str:

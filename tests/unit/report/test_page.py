@@ -207,3 +207,15 @@ def test_series_reads_what_stages_record() -> None:
     metrics = {"loss": [3.0, 2.0, float("nan"), 1.0], "epochs": 3, "notes": ["a", "b"], "flags": [True, False],
                "rounds": [{"epoch": 1, "top1": 0.1}, {"epoch": 2, "top1": 0.2}], "one": [1.0]}  # fmt: skip
     assert series(metrics) == {"loss": [3.0, 2.0], "rounds: top1": [0.1, 0.2]}
+
+
+def test_no_two_ticks_of_a_latency_chart_read_the_same() -> None:
+    made = samples.good()
+    near = tuple(
+        a.model_copy(update={"latency": (a.latency[0].model_copy(update={"p50_ms": 0.006 + 0.003 * i}),)})
+        for i, a in enumerate(made.artefacts)
+    )
+    for chart in page.render(made.model_copy(update={"artefacts": near})).split("<figure")[1:]:
+        for drawn in chart.split("<svg")[1:]:
+            ticks = re.findall(r'class="tick mid"[^>]*>([^<]*)<', drawn)
+            assert len(ticks) == len(set(ticks)), ticks

@@ -30,6 +30,20 @@ def test_points_have_a_sign_unless_they_are_zero(value: float, text: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [("20.0\u00a0kB", "20\u00a0kB"), ("0.0150", "0.015"), ("100", "100"), ("1.00e−10", "1e−10"), ("2.50e−6", "2.5e−6")],
+)
+def test_ticks_lose_idle_zeros_and_nothing_else(text: str, shown: str) -> None:
+    assert words.tick(text) == shown
+
+
+@pytest.mark.parametrize("name", ["a to b", "a → b", " a  to b"])
+def test_a_hop_is_named_by_its_ends_once(name: str) -> None:
+    assert words.hop(name, "a", "b") == "a → b"
+    assert words.hop("int8 to TFLite", "a", "b") == "int8 to TFLite: a → b"
+
+
+@pytest.mark.parametrize(
     ("before", "after", "text"),
     [(100, 60, "−40"), (100, 98, "−2.0"), (10, 10, "0.0"), (0, 3, "from zero"), (0, 0, "0")],
 )
