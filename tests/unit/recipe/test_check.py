@@ -6,11 +6,12 @@ import struct
 import numpy as np
 import pytest
 
-from compress.model.checkpoint import save_checkpoint
+from compress.model.checkpoint import load_checkpoint, save_checkpoint
 from compress.model.model import Model
 from compress.model.nets import build_net
 from compress.model.shapes import parameter_shapes
 from compress.recipe.load import parse_recipe
+from compress.stages.placement import place_quantizers
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,18 @@ def with_checkpoint(change, folder):
     return change("net: mlp\n  train: {epochs: 2}", f"checkpoint: '{folder}'")
 
 
+def test_a_checkpoint_that_is_quantized_already_is_known_before_the_run(tmp_path, change, problems):
+    model = load_checkpoint(checkpoint(tmp_path / "float"))
+    graph, _ = place_quantizers(model.graph, [n.name for n in model.graph.layers], 8)
+    weights = {f"{n.name}.{p}": np.ones(s, np.float32) for n in graph for p, s in parameter_shapes(n).items()}
+    weights |= {k: v.astype(np.int32) for k, v in weights.items() if k.endswith("zero_point")}
+    save_checkpoint(tmp_path / "int8", Model(graph, weights))
+    student = change("net: ds-cnn, args: {width: 8, blocks: 2}", f"checkpoint: '{tmp_path / 'int8'}'")
+
+    assert any("stages[1].prune: the model is quantized already; put prune before" in p for p in problems(student))
+    assert any("the model is quantized already; keep one quantize stage" in p for p in problems(student))
+
+
 def test_a_checkpoint_is_checked_against_the_data(tmp_path, change, problems):
     good = checkpoint(tmp_path / "good")
     assert parse_recipe(with_checkpoint(change, good), "r.yaml").teacher.checkpoint == str(good)
@@ -197,7 +210,11 @@ def test_shapes_come_from_the_head_of_npz_files(tmp_path, change, problems):
     np.savez(path, x_train=x[..., 0], y_train=y, classes=np.array(list("abcdefg")))
     assert "the data has 7 classes" in problems(three)[0]
     np.savez(path, x_train=x[..., 0])
-    assert "d.npz: it lacks" in problems(three)[0]
+    assert "d.npz: it lacks y_train; name its arrays" in problems(three)[0]
+    np.savez(path, x_train=x[..., 0], y_train=np.array(list("abcdef")))
+    assert "y_train is <U1 of shape (6,); give one whole number an example" in problems(three)[0]
+    np.savez(path, x_train=x[..., 0], y_train=y + 0.5)
+    assert "y_train is float64" in problems(three)[0]
     np.savez(path, x_train=np.zeros(3), y_train=y)
     assert "x_train has shape (3,)" in problems(three)[0]
     path.write_bytes(b"PK\x03\x04nonsense")
