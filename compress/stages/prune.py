@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from compress.errors import StageError
 from compress.model.channels import ChannelGroup, choose_groups
@@ -16,12 +16,11 @@ from compress.model.module import GraphModule
 from compress.model.shapes import count_macs, count_parameters, infer_shapes
 from compress.recipe.schema import PruneConfig
 from compress.stages.base import Context, Progress, StageResult
-from compress.stages.batches import Batch
 from compress.stages.importance import Scores, magnitude, select_channels, taylor
 from compress.stages.loop import History, fit
 from compress.stages.sparsify import RAMP, SparseModule, apply_masks, smallest
 from compress.stages.surgery import remove_channels
-from compress.stages.teacher import Teacher, check_fits, hard_label_loss, soft_label_loss
+from compress.stages.teacher import Teacher, check_fits, tuning_loss
 
 
 def prune(model: Model, config: PruneConfig, context: Context) -> StageResult:
@@ -151,25 +150,12 @@ def _fine_tune(
     select_from: int = 1,
 ) -> History:
     """number: of the round, from 1. done: epochs of the rounds before."""
-
-    def loss(batch: Batch) -> Tensor:
-        logits = module(batch.x)
-        if teacher is None:
-            return hard_label_loss(logits, batch.targets)
-        return soft_label_loss(
-            logits,
-            teacher.logits(batch),
-            batch.targets,
-            temperature=config.temperature,
-            hard_label_weight=config.hard_label_weight,
-        )
-
     return fit(
         module,
         context.data,
         config,
         epochs=epochs,
-        loss=loss,
+        loss=tuning_loss(module, teacher, config),
         seed=context.seed + number,
         workdir=context.workdir / f"round-{number}" if context.workdir else None,
         progress=partial(_overall, context.progress, done, epochs, config.finetune_epochs),

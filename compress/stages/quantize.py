@@ -96,12 +96,9 @@ def _weight_scales(model: Model, chosen: tuple[str, ...], bits: int) -> dict[str
 
 def _fine_tune(model: Model, config: QuantizeConfig, context: Context) -> tuple[Model, dict[str, Any]]:
     """Train weights and scales with simulated rounding, from the teacher's soft labels where there is one."""
-    from torch import Tensor
-
     from compress.model.module import GraphModule
-    from compress.stages.batches import Batch
     from compress.stages.loop import fit
-    from compress.stages.teacher import Teacher, check_fits, hard_label_loss, soft_label_loss
+    from compress.stages.teacher import Teacher, check_fits, tuning_loss
 
     check_fits(model, context.data, "quantize")
     module = GraphModule(model)
@@ -110,23 +107,12 @@ def _fine_tune(model: Model, config: QuantizeConfig, context: Context) -> tuple[
         check_fits(context.teacher, context.data, "quantize, the teacher")
         teacher = Teacher(context.teacher, context.data, config)
 
-    def loss(batch: Batch) -> Tensor:
-        if teacher is None:
-            return hard_label_loss(module(batch.x), batch.targets)
-        return soft_label_loss(
-            module(batch.x),
-            teacher.logits(batch),
-            batch.targets,
-            temperature=config.temperature,
-            hard_label_weight=config.hard_label_weight,
-        )
-
     history = fit(
         module,
         context.data,
         config,
         epochs=config.epochs,
-        loss=loss,
+        loss=tuning_loss(module, teacher, config),
         seed=context.seed,
         workdir=context.workdir,
         progress=context.progress,

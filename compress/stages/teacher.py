@@ -1,10 +1,10 @@
 """Learning from another model: its soft labels, and what happens inside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from compress.data.augment import is_active
 from compress.data.dataset import Dataset
@@ -12,9 +12,11 @@ from compress.errors import StageError
 from compress.model.model import Model
 from compress.model.module import GraphModule
 from compress.model.shapes import infer_shapes
-from compress.recipe.schema import AugmentConfig, Training
+from compress.recipe.schema import AugmentConfig, PruneConfig, QuantizeConfig, Training
 from compress.stages.batches import Batch, split_batches
 from compress.stages.processes import current_accelerator
+
+Loss = Callable[[Batch], Tensor]
 
 
 class Teacher:
@@ -71,6 +73,24 @@ def soft_label_loss(
         log_target=True,
     )
     return hard_label_weight * hard_label_loss(logits, targets) + (1.0 - hard_label_weight) * temperature**2 * soft
+
+
+def tuning_loss(module: nn.Module, teacher: Teacher | None, config: PruneConfig | QuantizeConfig) -> Loss:
+    """Loss of a batch while fine-tuning: against the teacher where there is one, else against the labels alone."""
+
+    def loss(batch: Batch) -> Tensor:
+        logits = module(batch.x)
+        if teacher is None:
+            return hard_label_loss(logits, batch.targets)
+        return soft_label_loss(
+            logits,
+            teacher.logits(batch),
+            batch.targets,
+            temperature=config.temperature,
+            hard_label_weight=config.hard_label_weight,
+        )
+
+    return loss
 
 
 def check_fits(model: Model, data: Dataset, where: str) -> None:
