@@ -33,11 +33,11 @@ def load_checkpoint(folder: Path) -> Model:
     from safetensors.numpy import load_file
 
     where, fix = str(folder), "make the checkpoint again, or restore it from where it came"
+    if missing := [n for n in ("model.json", "weights.safetensors") if not (folder / n).exists()]:
+        raise ModelError(f"{' and '.join(missing)} missing", where, fix)
     try:
         doc = json.loads((folder / "model.json").read_text())
         weights = load_file(folder / "weights.safetensors")
-    except FileNotFoundError as error:
-        raise ModelError(f"{Path(error.filename or 'a file').name} is missing", where, fix) from error
     except (SafetensorError, ValueError, OSError) as error:
         raise ModelError(f"it cannot be read: {error}", where, fix) from error
     if not isinstance(doc, dict) or doc.get("format") != FORMAT:
@@ -46,7 +46,12 @@ def load_checkpoint(folder: Path) -> Model:
         raise ModelError(
             f"format version {doc.get('version')!r}, this compress reads {VERSION}", where, "upgrade compress"
         )
-    model = Model(Graph.from_json(doc.get("graph", {})), weights)
+    try:
+        model = Model(Graph.from_json(doc.get("graph", {})), weights)
+    except ModelError as error:
+        raise ModelError(error.what, f"{where}: {error.where}", error.fix) from error
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
+        raise ModelError(f"model.json holds a malformed graph: {error!r}", where, fix) from error
     if model.digest() != doc.get("digest"):
         raise ModelError("its content does not match its digest", where, fix)
     return model
