@@ -109,9 +109,12 @@ def select(artefacts: Sequence[Artefact], budget: Budget, *, allow_slower: bool 
         )
         meeting = near or [max(meeting, key=lambda a: (accuracy_of(a, "validation").correct, -a.size_bytes))]
     best = _greatest_gain(meeting, teacher)
-    which = "the only one that keeps the budget" if len(meeting) == 1 and not note else "it keeps the budget"
-    if len(meeting) > 1:
-        which += f" and gains most of the {len(meeting)} that do"
+    if allow_slower and budget.accuracy_drop_points is budget.size_bytes is None and not budget.latency_ms:
+        which = "the recipe sets no budget" + (f", and of {len(meeting)} it gains most" if len(meeting) > 1 else "")
+    elif len(meeting) > 1:
+        which = f"it keeps the budget and gains most of the {len(meeting)} that do"
+    else:
+        which = "it keeps the budget" if note else "the only one that keeps the budget"
     return Choice(best.id, True, f"{which}: {_gains(best, teacher)}{note}")
 
 

@@ -4,7 +4,8 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
 _PLAIN_EVERY_S = 15.0
 
@@ -41,9 +42,7 @@ class Display:
             TextColumn("  {task.description}"),
             BarColumn(24),
             TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            _Times(),
             console=self._console,
             transient=True,
         )
@@ -61,6 +60,21 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
+
+
+class _Times(ProgressColumn):
+    """`0:02, about 0:29 left`; the second half only once it is known."""
+
+    def render(self, task: Task) -> Text:
+        left = f", about {clock(task.time_remaining)} left" if task.time_remaining else ""
+        return Text(f"{clock(task.elapsed or 0.0)}{left}")
+
+
+def clock(seconds: float) -> str:
+    """0:09, 12:34, 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class _Step:

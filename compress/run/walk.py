@@ -55,6 +55,7 @@ class Walk:
         self.display, self.world = display, world
         self.handle = open_data(recipe.data, recipe.seed)
         self.rows: list[StepRow] = []
+        self._unshown = 0.0  # seconds made since the last line, by steps that have none
 
     @cached_property
     def data(self) -> Dataset:
@@ -76,7 +77,8 @@ class Walk:
 
         collective: every process of a torchrun takes part in the making; the others discard what they wrote. All
             other steps are rank 0's alone.
-        shown: whether the finished step gets a line of its own; it is recorded in any case.
+        shown: whether the finished step gets a line of its own, with the seconds of those before it that have none;
+            it is recorded in any case.
         """
         if not self.world.main:
             return self._follow(key, write)
@@ -105,8 +107,10 @@ class Walk:
                 kept=dict(facts.get("kept", {})),
             )
         )
+        self._unshown += 0.0 if cached else seconds
         if shown:
-            self.display.done(name, describe(facts), None if cached else seconds)
+            self.display.done(name, describe(facts), self._unshown or None)
+            self._unshown = 0.0
         return entry
 
     def _timed(self, write: Callable[[Path, Any], Mapping[str, Any]], folder: Path, progress: Any) -> dict[str, Any]:

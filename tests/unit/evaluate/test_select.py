@@ -68,6 +68,14 @@ def test_without_an_accuracy_limit_one_point_is_assumed(plan, artefact):
     assert select(all_ruined, BudgetConfig()).reason.endswith("the most accurate was taken")
 
 
+def test_without_any_promise_nothing_is_said_to_be_kept(plan):
+    reason = select(plan, BudgetConfig(), allow_slower=True).reason
+
+    assert reason.startswith("the recipe sets no budget, and of 4 it gains most: 0.60 points below")
+    assert "it keeps the budget" in select(plan, BudgetConfig(), allow_slower=False).reason
+    assert "it keeps the budget" in select(plan, BudgetConfig(size_bytes=10**9), allow_slower=True).reason
+
+
 def test_where_none_keeps_the_budget_the_nearest_ships_with_what_it_misses(plan):
     choice = select(plan, BudgetConfig(accuracy_drop_points=1.0, size_bytes=50_000))
 
