@@ -16,6 +16,7 @@ from compress.errors import BudgetMissedError, ParityError
 from compress.evaluate.select import budget_rows, select
 from compress.evaluate.steps import step_flags
 from compress.plan.plan import make_plan
+from compress.plan.target import load_target
 from compress.recipe.schema import Recipe
 from compress.report.build import write_reports
 from compress.report.table import render
@@ -69,9 +70,11 @@ def run_recipe(
         artefacts = tuple(artefact_row(f, steps, evidence, latency) for f in files)
         broken = [h for h in evidence.ledger if not h.ok]
         strays = {h.target for h in broken}
-        sound = [a for a in artefacts if a.id not in strays or a is artefacts[0]]  # the teacher is the measure of all
-        choice = select(sound, recipe.budget, allow_slower=recipe.allow_slower)
-        bundle = walk.bundle([f for f in files if f.plan.id not in strays or f is files[0]], choice.id)
+        engines = load_target(recipe.target).formats  # what the device cannot run is compared, but does not ship
+        ready = {a.id for a in artefacts if a.id not in strays and a.format in engines}
+        ready.add(artefacts[0].id)  # the teacher is the measure of all
+        choice = select([a for a in artefacts if a.id in ready], recipe.budget, allow_slower=recipe.allow_slower)
+        bundle = walk.bundle([f for f in files if f.plan.id in ready], choice.id)
         result = Result(
             name=recipe.name,
             recipe=recipe.model_dump(mode="json"),

@@ -164,6 +164,15 @@ def test_a_result_slower_than_the_teacher_fails_unless_allowed(finished, cli):
     assert "against the teacher" in done.stderr
 
 
+def test_a_device_without_onnx_runtime_is_shipped_tflite_alone(finished, cli):
+    shutil.copytree(finished.folder / "cache", cli.folder / "cache")
+    cli("run", "recipe.yaml", "--set", "target=tflite")
+    run = cli.folder / "runs" / "digits_tiny"
+
+    assert load_result(run / "result.json").shipped.endswith(".tflite")
+    assert sorted(p.name for p in (run / "bundle").iterdir()) == ["manifest.json", "model.tflite", "reference.npz"]
+
+
 def test_two_processes_share_a_cache(finished, cli, run):
     import subprocess
     import sys
