@@ -155,6 +155,7 @@ def test_what_cannot_be_an_input_is_refused_by_name(p, raw, message):
         ({"scale": 0}, "scale is 0.0, want a number other than 0"),
         ({"scale": math.nan}, "scale is nan"),
         ({"scale": 1e-60}, "scale is 1e-60"),
+        ({"scale": 3.4028235677973366e38}, r"scale is 3\.4028235677973366e\+38"),  # rounds to infinity, with a warning
         ({"mean": (1.0, 2.0)}, "mean holds 2 values, want 1 or 3"),
         ({"mean": "abc"}, "mean holds str"),
         ({"mean": (math.inf,)}, "mean holds a value that is not a float32 number"),

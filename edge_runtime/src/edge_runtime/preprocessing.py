@@ -83,7 +83,7 @@ class Preprocessing:
                 out.append(f"{name} does not belong to kind {self.kind!r}")
             elif name in limits and (type(value) is not int or not 1 <= value <= limits[name]):
                 out.append(f"{name} is {value!r}, want a whole number from 1 to {limits[name]}")
-        if not is_number(self.scale) or np.float32(abs(self.scale)) in (0, np.inf):
+        if not is_number(self.scale) or not 1e-38 < abs(self.scale) < 3e38:
             out.append(f"scale is {self.scale!r}, want a number other than 0 that float32 can hold")
         width = self.channels if image else self.length
         for name in ("mean", "std"):
