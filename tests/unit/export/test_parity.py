@@ -8,8 +8,10 @@ measured: 2.2 % of outputs, at most three steps.
 """
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
+from onnx import TensorProto, numpy_helper
 
 from compress.export.counts import count_onnx, count_tflite
 from compress.export.onnx import to_onnx
@@ -109,18 +111,33 @@ def test_a_net_with_everything_in_it_in_int8(bits):
     x = inputs(model, 64)
     int8 = quantized(model, x, bits=bits)
     want = logits(int8, x)
-    onnx, tflite = to_onnx(int8, name="m"), to_tflite(int8, name="m")
-    assert steps(int8, run_onnx(onnx, x), want).max() < 1.01
+    ort, tflite = to_onnx(int8, name="m"), to_tflite(int8, name="m")
+    assert steps(int8, run_onnx(ort, x), want).max() < 1.01
     assert steps(int8, run_tflite(tflite, x), want).max() < 3.01
     assert (steps(int8, run_tflite(tflite, x), want) > 0.5).mean() < 0.1
-    assert count_onnx(onnx).layer_kernels == count_tflite(tflite).layer_kernels
-    assert set(count_onnx(onnx).layer_kernels.values()) == {"integer"}
-    operators = count_onnx(onnx).operators
+    assert count_onnx(ort).layer_kernels == count_tflite(tflite).layer_kernels
+    assert set(count_onnx(ort).layer_kernels.values()) == {"integer"}
+    operators = count_onnx(ort).operators
     assert operators == {
         "QuantizeLinear": 1, "Pad": 1, "QLinearConv": 4, "QLinearAdd": 1, "MaxPool": 1,
         "QLinearAveragePool": 1, "Flatten": 1, "QGemm": 2, "DequantizeLinear": 1,
     }  # fmt: skip
     assert delegated(interpreter(tflite))
+
+
+@pytest.mark.parametrize(("bits", "limit"), [(7, 63), (8, 127)])
+def test_both_files_hold_weights_of_that_many_bits_however_small_the_learnt_scale(bits, limit):
+    model = everything()
+    int8 = quantized(model, inputs(model, 16), bits=bits)
+    learnt = {k: v / 2 if k.endswith("weight_scale") else v for k, v in int8.weights.items()}
+    int8 = Model(int8.graph, learnt)
+    constants = onnx.load_from_string(to_onnx(int8, name="m")).graph.initializer
+    weights = [numpy_helper.to_array(i) for i in constants if len(i.dims) > 1 and i.data_type == TensorProto.INT8]
+    it = interpreter(to_tflite(int8, name="m"))
+    named = [d for d in it.get_tensor_details() if d["name"] in {n.name for n in model.graph.layers}]
+
+    assert [int(np.abs(w.astype(int)).max()) for w in weights] == [limit] * 6
+    assert [int(np.abs(it.get_tensor(d["index"]).astype(int)).max()) for d in named] == [limit] * 6
 
 
 @pytest.mark.parametrize("kept", ["conv2d1", "conv2d3", "conv2d7", "conv2d10", "linear13", "linear15"])
@@ -131,8 +148,8 @@ def test_a_layer_that_stays_float_among_integer_ones(kept):
     mixed = quantized(model, x, keep_float=[kept])
     want = logits(mixed, x)
     tolerance = 0.02 * np.abs(want).max()
-    onnx, tflite = to_onnx(mixed, name="m"), to_tflite(mixed, name="m")
-    for data, run, count in ((onnx, run_onnx, count_onnx), (tflite, run_tflite, count_tflite)):
+    ort, tflite = to_onnx(mixed, name="m"), to_tflite(mixed, name="m")
+    for data, run, count in ((ort, run_onnx, count_onnx), (tflite, run_tflite, count_tflite)):
         np.testing.assert_allclose(run(data, x), want, atol=tolerance)
         kernels = count(data).layer_kernels
         assert [name for name, kind in kernels.items() if kind == "float"] == [kept]
@@ -204,11 +221,11 @@ def test_an_activation_is_kept_where_the_learnt_grid_does_not_imply_it(zero_poin
     shift = {k.replace("scale", "zero_point"): np.asarray(np.int32(zero_point)) for k in wide}
     int8 = Model(int8.graph, {**int8.weights, **wide, **shift})
     want = logits(int8, x)
-    onnx, tflite = to_onnx(int8, name="m"), to_tflite(int8, name="m")
-    assert steps(int8, run_onnx(onnx, x), want).max() < 1.01
+    ort, tflite = to_onnx(int8, name="m"), to_tflite(int8, name="m")
+    assert steps(int8, run_onnx(ort, x), want).max() < 1.01
     assert steps(int8, run_tflite(tflite, x), want).max() < 2.01
-    assert count_onnx(onnx).operators["Clip"] == (2 if zero_point else 1)
-    assert count_onnx(onnx).kernels["integer"] == 3
+    assert count_onnx(ort).operators["Clip"] == (2 if zero_point else 1)
+    assert count_onnx(ort).kernels["integer"] == 3
     assert delegated(interpreter(tflite))
 
 
