@@ -96,13 +96,22 @@ def _check(bundles: Mapping[str, Any], reference: str, threads: int, profile: st
         raise UsageError(
             f"the reference {reference!r} is not among the bundles", "measure", f"one of {sorted(bundles)}"
         )
+    check_threads(threads)
+    return PROFILES[profile]
+
+
+def check_threads(threads: int) -> None:
+    """Whether this machine can time so many; worth asking before hours of training.
+
+    Raises:
+        MeasureError: more threads than cores.
+    """
     cores = len(usable_cores())
     if not 1 <= threads <= cores:
         what = f"{threads} threads asked for, {cores} cores to run on"
         raise MeasureError(
             what, "measure.threads", f"give 1 to {cores}: threads that share a core measure the scheduler"
         )
-    return PROFILES[profile]
 
 
 class Bench:

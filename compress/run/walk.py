@@ -88,7 +88,7 @@ class Walk:
             self.world.agree(cached)
         started = time.perf_counter()
         if entry is None:
-            require(s.config["format"] for s in self.plan.steps if s.kind == "export")
+            self._can_finish()
             with self.cache.lock(key), self.display.step(name) as progress:
                 entry = None if self.world.size > 1 else self.cache.get(key)  # another run may have made it meanwhile
                 entry = entry or self.cache.put(key, lambda folder: self._timed(write, folder, progress))
@@ -112,6 +112,13 @@ class Walk:
             self.display.done(name, describe(facts), self._unshown or None)
             self._unshown = 0.0
         return entry
+
+    def _can_finish(self) -> None:
+        """Asked before every step with work to do: what would stop the run at its end stops it before any training."""
+        from compress.benchmark.latency import check_threads
+
+        require(s.config["format"] for s in self.plan.steps if s.kind == "export")
+        check_threads(self.recipe.measure.threads)
 
     def _timed(self, write: Callable[[Path, Any], Mapping[str, Any]], folder: Path, progress: Any) -> dict[str, Any]:
         started = time.perf_counter()

@@ -146,6 +146,13 @@ def test_a_missing_engine_is_told_before_anything_is_trained(cli):
     assert say(done) == 'error: extras: this run needs onnxruntime fix: pip install "compress-edge[onnx]"'
 
 
+def test_more_threads_than_cores_are_refused_before_anything_is_trained(cli):
+    done = cli("run", "recipe.yaml", "--set", "measure.threads=999", check=1)
+
+    assert say(done).startswith("error: measure.threads: 999 threads asked for")
+    assert done.stdout == ""
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_output_that_cannot_be_written_is_one_message_too(finished):
     with open("/dev/full", "w") as full:

@@ -77,5 +77,8 @@ def _from_image(data: bytes, path: Path, channels: int) -> NDArray[Any]:
                 what = f"{image.width} x {image.height} pixels; at most {_MOST_PIXELS:,} are allowed"
                 raise InputError(what, str(path), "make it smaller")
             return np.asarray(ImageOps.exif_transpose(image).convert(mode))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:  # its own text names an object in memory
+        fix = "give an image file that Pillow knows, or a .npy file"
+        raise InputError("not a readable image: of no known format", str(path), fix) from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"not a readable image: {error}", str(path), "open it in a viewer; copy it again") from error
