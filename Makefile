@@ -14,6 +14,13 @@ test: $(VENV)/.installed-tests
 check: $(VENV)/.installed-tests
 	scripts/check
 
+# The figures of README and docs; about 25 minutes on an idle machine. Fashion-MNIST is a run of its own (see its recipe).
+bench: $(VENV)/.installed-tests
+	$(VENV)/bin/python benchmarks/default_recipe.py
+	$(VENV)/bin/python benchmarks/int8_vs_float.py
+	$(VENV)/bin/python benchmarks/widths.py
+	$(VENV)/bin/python benchmarks/kill_resume.py
+
 # torch first and by its exact version: a plain `torch` pulls several GB of CUDA packages on Linux.
 $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
