@@ -3,7 +3,8 @@
     python benchmarks/kill_resume.py [--tries 20] [--seed 0]
 
 Each try has a cache of its own, is killed once at a moment drawn uniformly over the undisturbed run's duration, and is
-then run to its end. A run that had ended before its moment came is no try and is drawn again. Writes benchmarks/results/kill_resume.json; exits 1 if any bundle differs.
+then run to its end. A run that had ended before its moment came is no try and is drawn again. Writes
+benchmarks/results/kill_resume.json; exits 1 if any bundle differs.
 """
 
 import argparse
