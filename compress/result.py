@@ -181,7 +181,9 @@ class DataFacts(_Part):
 
 
 class Result(_Part):
-    """A whole run. flags: sentences a reader must not miss, e.g. a step that made the model slower.
+    """A whole run. seconds: what its steps took when they were made, also where they came from the cache now.
+
+    flags: sentences a reader must not miss, e.g. a step that made the model slower.
 
     host: facts of the machine (see compress.benchmark.host). shipped: id of the artefact that went into the bundle and
     `shipped_reason` why that one. artefacts stand in plan order, the teacher's first.

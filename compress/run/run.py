@@ -81,7 +81,7 @@ def run_recipe(
             recipe_digest=hashlib.sha256(recipe.model_dump_json().encode()).hexdigest(),
             seed=recipe.seed,
             started=started,
-            seconds=round(time.perf_counter() - begun, 2),
+            seconds=round(max(time.perf_counter() - begun, sum(r.seconds for r in walk.rows)), 2),
             versions=record.versions(record.SHOWN),
             host=host,
             data=data_facts(walk),
@@ -103,14 +103,25 @@ def run_recipe(
         hop = broken[0]
         raise ParityError(f"{hop.source} and {hop.target} disagree: {hop.reason}", f"hop {hop.name!r}", _PARITY_FIX)
     if missed := [b for b in result.budget if not b.ok]:
-        what = "; ".join(f"{b.name} is {b.value:,.4g} {b.unit}, the limit is {b.limit:,.4g}" for b in missed)
+        what = "; ".join(f"{b.name} is {_figure(b.value)} {b.unit}, the limit is {_figure(b.limit)}" for b in missed)
         blame = next((b.blame for b in missed if b.blame), "")
         fix = f"{blame + '; ' if blame else ''}the bundle is saved all the same; see the report for what each step cost"
         raise BudgetMissedError(f"over budget: {what}", recipe.name, fix)
     return result
 
 
-_PARITY_FIX = "keep the named layers in float (quantize.keep_float), or report the net; the report shows every hop"
+_PARITY_FIX = (
+    "the report shows every hop; leave the layers you suspect in float with quantize.keep_float, or report the net"
+)
+
+
+def _figure(value: float) -> str:
+    """60,000 and 1.234, never 6e+04.
+
+    >>> _figure(60000.0), _figure(1.2344)
+    ('60,000', '1.234')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def measure(walk: Walk, files: list[File]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:

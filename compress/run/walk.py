@@ -158,6 +158,9 @@ class Walk:
         def write(folder: Path, progress: Any) -> Mapping[str, Any]:
             model = start_model(config, self.data, self.recipe.seed, "teacher")
             if train is None:
+                from compress.run.torch_logits import check_given_teacher
+
+                check_given_teacher(model, self.data, f"teacher {config.checkpoint}")
                 return _save(folder, model, {}, {})
             return self._run_stage(folder, model, train, key, None, progress, "teacher.train")
 

@@ -11,6 +11,9 @@ import time
 import numpy as np
 import pytest
 
+from compress.model.checkpoint import load_checkpoint, save_checkpoint
+from compress.model.model import Model
+
 pytestmark = pytest.mark.slow
 
 
@@ -82,6 +85,24 @@ def test_a_teacher_for_other_labels(finished, cli):
     assert done.returncode in (1, 2)
     assert "10" in say(done)
     assert "4 classes" in say(done)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "want"),
+    [
+        (lambda w: np.roll(w, 1, axis=0), "no better than guessing fix: give a teacher that was trained on this data"),
+        (lambda w: w * np.float32(np.nan), "validation examples are not finite fix: give a checkpoint whose weights"),
+    ],
+    ids=["labels in another order", "not finite"],
+)
+def test_a_teacher_that_knows_nothing_of_the_data(finished, cli, spoil, want):
+    model = load_checkpoint(finished.folder / "runs" / "digits_tiny" / "checkpoints" / "00-teacher")
+    spoilt = {k: spoil(v) if k.startswith("classifier.") else v for k, v in model.weights.items()}
+    save_checkpoint(cli.folder / "teacher", Model(model.graph, spoilt))
+    done = cli("run", "recipe.yaml", "--set", "teacher={checkpoint: teacher}", check=1)
+
+    assert want in say(done)
+    assert "teacher teacher" in say(done)
 
 
 def test_a_damaged_checkpoint(finished, cli):
