@@ -81,11 +81,11 @@ def run_recipe(
             recipe_digest=hashlib.sha256(recipe.model_dump_json().encode()).hexdigest(),
             seed=recipe.seed,
             started=started,
-            seconds=round(max(time.perf_counter() - begun, sum(r.seconds for r in walk.rows)), 2),
+            seconds=round(max(time.perf_counter() - begun, sum(r.seconds for r in walk.recorder.rows)), 2),
             versions=record.versions(record.SHOWN),
             host=host,
             data=data_facts(walk),
-            steps=tuple(walk.rows),
+            steps=tuple(walk.recorder.rows),
             artefacts=artefacts,
             ledger=evidence.ledger,
             budget=budget_rows(artefacts, choice.id, recipe.budget, allow_slower=recipe.allow_slower),
@@ -143,7 +143,9 @@ def measure(walk: Walk, files: list[File]) -> tuple[dict[str, dict[str, Any]], d
         (folder / "latency.json").write_text(json.dumps({"latency": doc, "host": host_facts()}))
         return {}
 
-    entry = walk.step("measure", "measure", key, write, lambda _: f"{len(files)} files on {', '.join(config.devices)}")
+    entry = walk.recorder.step(
+        "measure", "measure", key, write, lambda _: f"{len(files)} files on {', '.join(config.devices)}"
+    )
     doc = json.loads((entry.folder / "latency.json").read_text())
     return doc["latency"], doc["host"]
 

@@ -1,9 +1,7 @@
 """Walk a recipe from teacher to bundle: every step looked up in the cache, made if absent, and recorded."""
 
 import json
-import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +13,10 @@ from numpy.typing import NDArray
 from compress.benchmark.host import host_facts
 from compress.data.dataset import Dataset
 from compress.data.sources import open_data
-from compress.errors import CacheError
 from compress.evaluate.ledger import TIE, TOLERANCES
 from compress.plan.plan import Plan
 from compress.plan.steps import StepPlan
 from compress.recipe.schema import KINDS, Recipe, TrainConfig
-from compress.result import StepRow
 from compress.run import exports, record
 from compress.run.cache import Cache, Entry, make_key
 from compress.run.evidence import SPLITS, Evidence, gather
@@ -31,6 +27,7 @@ from compress.run.folder import RunFolder
 from compress.run.models import ModelStep, origin_inputs, start_model
 from compress.run.progress import Display
 from compress.run.quiet import without_engine_notice
+from compress.run.recorder import Recorder
 from compress.run.world import World
 from compress.stages.versions import VERSIONS
 
@@ -46,72 +43,19 @@ class File:
 
 
 class Walk:
-    """One run of one recipe. Its methods are the steps, in order; `rows` records what ran."""
+    """One run of one recipe. Its methods are the steps, in order."""
 
     def __init__(
         self, recipe: Recipe, plan: Plan, cache: Cache, folder: RunFolder, display: Display, world: World
     ) -> None:
-        self.recipe, self.plan, self.cache, self.folder = recipe, plan, cache, folder
-        self.display, self.world = display, world
+        self.recipe, self.plan, self.cache, self.folder, self.world = recipe, plan, cache, folder, world
+        self.recorder = Recorder(cache, display, world, before=self._can_finish)
         self.handle = open_data(recipe.data, recipe.seed)
-        self.rows: list[StepRow] = []
-        self._unshown = 0.0  # seconds made since the last line, by steps that have none
 
     @cached_property
     def data(self) -> Dataset:
         """The splits; decoded only if some step has to run."""
         return self.handle.load()
-
-    def step(
-        self,
-        name: str,
-        kind: str,
-        key: str,
-        write: Callable[[Path, Any], Mapping[str, Any]],
-        describe: Callable[[Mapping[str, Any]], str] = lambda _: "",
-        *,
-        collective: bool = False,
-        shown: bool = True,
-    ) -> Entry:
-        """The cached entry of a step, made by `write(folder, progress)` where it is absent.
-
-        collective: every process of a torchrun takes part in the making; the others discard what they wrote. All
-            other steps are rank 0's alone.
-        shown: whether the finished step gets a line of its own, with the seconds of those before it that have none;
-            it is recorded in any case.
-        """
-        if not self.world.main:
-            return self._follow(key, write)
-        entry = self.cache.get(key)
-        cached = entry is not None
-        if collective:
-            self.world.agree(cached)
-        started = time.perf_counter()
-        if entry is None:
-            self._can_finish()
-            with self.cache.lock(key), self.display.step(name) as progress:
-                entry = None if self.world.size > 1 else self.cache.get(key)  # another run may have made it meanwhile
-                entry = entry or self.cache.put(key, lambda folder: self._timed(write, folder, progress))
-        seconds = time.perf_counter() - started
-        if collective:
-            self.world.agree(True)  # it is written
-        facts = entry.record
-        self.rows.append(
-            StepRow(
-                name=name,
-                kind=kind,
-                key=key,
-                cached=cached,
-                seconds=facts.get("seconds", seconds),
-                metrics=dict(facts.get("metrics", {})),
-                kept=dict(facts.get("kept", {})),
-            )
-        )
-        self._unshown += 0.0 if cached else seconds
-        if shown:
-            self.display.done(name, describe(facts), self._unshown or None)
-            self._unshown = 0.0
-        return entry
 
     def _can_finish(self) -> None:
         """Asked before every step with work to do: what would stop the run at its end stops it before any training."""
@@ -119,23 +63,6 @@ class Walk:
 
         require(s.config["format"] for s in self.plan.steps if s.kind == "export")
         check_threads(self.recipe.measure.threads)
-
-    def _timed(self, write: Callable[[Path, Any], Mapping[str, Any]], folder: Path, progress: Any) -> dict[str, Any]:
-        started = time.perf_counter()
-        facts = dict(write(folder, progress))
-        return {**facts, "seconds": round(time.perf_counter() - started, 3)}
-
-    def _follow(self, key: str, write: Callable[[Path, Any], Mapping[str, Any]]) -> Entry:
-        """What the other processes of a torchrun do: take part if rank 0 has to train, then read what it wrote."""
-        if not self.world.agree(None):
-            with tempfile.TemporaryDirectory() as scratch:
-                write(Path(scratch), lambda done, total, note="": None)
-        self.world.agree(None)
-        entry = self.cache.get(key)
-        if entry is None:
-            fix = "give all processes the same cache folder"
-            raise CacheError("rank 0 wrote it, but it is not here", f"step {key[:12]}", fix)
-        return entry
 
     # -- models ---------------------------------------------------------------------------------------------------
 
@@ -207,7 +134,7 @@ class Walk:
         return _save(folder, result.model, result.kept, result.metrics)
 
     def _model_step(self, step: StepPlan, key: str, write: Any) -> ModelStep:
-        entry = self.step(step.name, step.kind, key, write, _describe_model, collective=True)
+        entry = self.recorder.step(step.name, step.kind, key, write, _describe_model, collective=True)
         if self.world.main:
             self.folder.place(entry.folder, f"checkpoints/{step.name}", without=("entry.json",))
         return ModelStep(step.name, step.kind, entry.folder, entry.record["digest"], entry.record["kept"])
@@ -236,7 +163,7 @@ class Walk:
             with without_engine_notice():
                 return write_artefact(bundle, model, plan, name=self.recipe.name, task=self.recipe.task, data=self.data)
 
-        entry = self.step(plan.id, "export", key, write, _describe_file)
+        entry = self.recorder.step(plan.id, "export", key, write, _describe_file)
         bundle = entry.folder / "bundle"
         self.folder.place(bundle, f"artefacts/{plan.id}")
         digest = json.loads((bundle / "manifest.json").read_text())["files"][entry.record["file"]]["sha256"]
@@ -261,7 +188,7 @@ class Walk:
                              precision=chosen[0].facts["precision"])  # fmt: skip
             return {"formats": list(content)}
 
-        entry = self.step("bundle", "bundle", key, write, lambda facts: " and ".join(facts["formats"]))
+        entry = self.recorder.step("bundle", "bundle", key, write, lambda facts: " and ".join(facts["formats"]))
         return entry.folder / "bundle"
 
     # -- evidence -------------------------------------------------------------------------------------------------
@@ -293,7 +220,9 @@ class Walk:
             (folder / "evidence.json").write_text(json.dumps(rows.to_json()))
             return {}
 
-        entry = self.step("evaluate", "evaluate", key, write, lambda _: f"{len(files)} files on validation and test")
+        entry = self.recorder.step(
+            "evaluate", "evaluate", key, write, lambda _: f"{len(files)} files on validation and test"
+        )
         return Evidence.from_json(json.loads((entry.folder / "evidence.json").read_text()))
 
     def _simulated(self, name: str, step: ModelStep, *, twin: bool) -> Entry:
@@ -308,7 +237,7 @@ class Walk:
             model = step.load()
             return _save_logits(folder, torch_logits(drop_quantizers(model) if twin else model, self.data))
 
-        return self.step(f"{name} in torch", "evaluate", key, write, shown=False)
+        return self.recorder.step(f"{name} in torch", "evaluate", key, write, shown=False)
 
     def _exported(self, file: File) -> Entry:
         inputs = {"file": file.sha256, "data": self.handle.fingerprint}
@@ -322,7 +251,7 @@ class Walk:
                 found = {n: logits_of(file.folder, getattr(self.data, n).x) for n in SPLITS}
             return _save_logits(folder, found)
 
-        return self.step(f"{file.plan.id} in its engine", "evaluate", key, write, shown=False)
+        return self.recorder.step(f"{file.plan.id} in its engine", "evaluate", key, write, shown=False)
 
 
 def _siblings(files: list[File], shipped: str) -> list[File]:
