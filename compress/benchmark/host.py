@@ -8,6 +8,8 @@ import platform
 import re
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,28 @@ def load_1min(root: Path = ROOT) -> float | None:
     """Average number of processes that wanted to run in the last minute."""
     text = read_text(root / "proc/loadavg")
     return float(text.split()[0]) if text else None
+
+
+def busy_cores(root: Path = ROOT, over_s: float = 0.5, sleep: Callable[[float], None] = time.sleep) -> float | None:
+    """How many cores other work takes right now: CPU time of the whole machine over a moment in which we sleep.
+
+    Unlike the load average it forgets at once what this run itself did a minute ago.
+    """
+    before, started = _cpu_seconds(root), time.monotonic()
+    if before is None:
+        return None
+    sleep(over_s)
+    after = _cpu_seconds(root)
+    return None if after is None else max(0.0, (after - before) / max(time.monotonic() - started, over_s))
+
+
+def _cpu_seconds(root: Path) -> float | None:
+    """Seconds that all cores have worked since the start: everything in /proc/stat but idle, iowait and guests."""
+    fields = (read_text(root / "proc/stat") or "").partition("\n")[0].split()
+    if len(fields) < 9 or fields[0] != "cpu":
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(f) for f in fields[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def temperature_c(root: Path = ROOT) -> float | None:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.benchmark.host import choose_cores, load_1min, throttle_count, throttled, usable_cores
+from compress.benchmark.host import busy_cores, choose_cores, throttle_count, throttled, usable_cores
 from compress.benchmark.ratio import paired_ratio
 from compress.errors import MeasureError, UsageError
 from compress.result import Latency
@@ -36,6 +36,7 @@ BLOCK_MS = 20.0
 POOL_BLOCK_MS, POOL_REST_S, POOL_STRETCH = 50.0, 0.1, 2  # stretch: rests take most of the time
 SPREAD_LIMIT = 0.10
 FEW_RUNS = 100
+BUSY_LIMIT = 0.3  # cores; what a quiet desktop takes stays below
 
 Progress = Callable[[float, float, str], None]
 
@@ -240,24 +241,23 @@ def encode(example: NDArray[np.generic]) -> dict[str, Any]:
 class MachineState:
     """What may have spoilt a timing. None where this machine does not tell."""
 
-    load: float | None
+    busy_cores: float | None
     throttle_count: int | None
     throttled: list[str] | None
 
 
 def machine_state() -> MachineState:
     """The state at this moment."""
-    return MachineState(load_1min(), throttle_count(), throttled())
+    return MachineState(busy_cores(), throttle_count(), throttled())
 
 
 def disturbances(before: MachineState, after: MachineState, pinned: int, threads: int) -> list[str]:
-    """Sentences on what happened to the machine between two states. Our own threads count as load afterwards only."""
+    """Sentences on what happened to the machine between two states, both taken while none of our workers ran."""
     out = []
     cores = len(usable_cores())
-    if before.load is not None and before.load > max(0.5, cores - threads):
-        out.append(f"load was {before.load:.1f} on {cores} cores before the measurement began; stop other work")
-    if after.load is not None and after.load > cores + 0.5:
-        out.append(f"load was {after.load:.1f} on {cores} cores at the end; stop other work")
+    for state, moment in ((before, "before the measurement began"), (after, "at its end")):
+        if state.busy_cores is not None and state.busy_cores > BUSY_LIMIT:
+            out.append(f"other work took {state.busy_cores:.1f} of {cores} cores {moment}; stop it")
     if before.throttle_count is not None and (after.throttle_count or 0) > before.throttle_count:
         out.append("the CPU was slowed down for heat during the measurement")
     if held := sorted({*(before.throttled or ()), *(after.throttled or ())}):

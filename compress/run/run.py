@@ -29,7 +29,7 @@ from compress.run.progress import Display
 from compress.run.walk import File, Walk
 from compress.run.world import World
 
-MEASURE_VERSION = 1
+MEASURE_VERSION = 2  # of the protocol: raise it when the same files are timed otherwise
 
 
 def default_cache() -> Path:

@@ -151,3 +151,18 @@ def test_this_very_machine():
     assert facts["cores"] == len(os.sched_getaffinity(0))
     assert facts["python"] == sys.version.split()[0]
     assert "numpy" in facts["packages"]
+
+
+def test_busy_cores_is_what_others_did_while_we_slept(tmp_path):
+    ticks = host.os.sysconf("SC_CLK_TCK")
+    stat = tmp_path / "proc" / "stat"
+    stat.parent.mkdir()
+    stat.write_text("cpu  100 0 50 900 10 0 0 0 0 0\ncpu0 0 0 0 0 0 0 0 0 0 0\n")
+
+    def half_a_second_of_two_busy_cores(_):
+        stat.write_text(f"cpu  {100 + ticks} 0 50 900 10 0 0 0 0 0\n")
+
+    assert host.busy_cores(tmp_path, 0.5, half_a_second_of_two_busy_cores) == 2.0
+    assert host.busy_cores(tmp_path, 0.5, lambda _: None) == 0.0
+    stat.unlink()
+    assert host.busy_cores(tmp_path, 0.5, lambda _: None) is None

@@ -13,7 +13,7 @@ from compress.errors import MeasureError, UsageError
 
 EXAMPLE = np.arange(16, dtype=np.uint8).reshape(4, 4)
 BRIEF = Profile(processes=2, seconds=0.1, warmup_s=0.02, min_runs=20, starts=1)
-CALM = MachineState(load=0.1, throttle_count=7, throttled=None)
+CALM = MachineState(busy_cores=0.1, throttle_count=7, throttled=None)
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +176,13 @@ def test_what_an_engine_prints_does_not_spoil_the_answer(tmp_path):
     [
         (CALM, CALM, []),
         (
-            MachineState(5.2, None, None),
+            MachineState(1.2, None, None),
             CALM,
-            ["load was 5.2 on 2 cores before the measurement began; stop other work"],
+            ["other work took 1.2 of 2 cores before the measurement began; stop it"],
         ),
-        (CALM, MachineState(3.1, 7, None), ["load was 3.1 on 2 cores at the end; stop other work"]),
-        (CALM, MachineState(1.0, 9, None), ["the CPU was slowed down for heat during the measurement"]),
-        (CALM, MachineState(1.0, 7, ["throttled"]), ["the board reports throttled: the timings are void"]),
+        (CALM, MachineState(0.6, 7, None), ["other work took 0.6 of 2 cores at its end; stop it"]),
+        (CALM, MachineState(0.1, 9, None), ["the CPU was slowed down for heat during the measurement"]),
+        (CALM, MachineState(0.1, 7, ["throttled"]), ["the board reports throttled: the timings are void"]),
     ],
     ids=["calm", "busy", "busy-later", "hot", "pi"],
 )
