@@ -165,11 +165,14 @@ def schema(write: Path | None) -> None:
 @main.command()
 def nets() -> None:
     """List the named nets and their arguments."""
+    import inspect
+
     from compress.model.nets import NETS
 
     for name, (builder, defaults) in sorted(NETS.items()):
-        first = (builder.__doc__ or "").splitlines()[0]
-        click.echo(f"{name:<14} {first}\n{'':<14} args: {', '.join(f'{k}={v}' for k, v in defaults.items())}")
+        about = inspect.cleandoc(builder.__doc__ or "").splitlines()
+        about.append(f"args: {', '.join(f'{k}={v}' for k, v in defaults.items())}")
+        click.echo("\n".join(f"{name if i == 0 else '':<14} {line}".rstrip() for i, line in enumerate(about)) + "\n")
 
 
 def _load(path: Path, overrides: tuple[str, ...], smoke: bool) -> Any:

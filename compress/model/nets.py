@@ -216,5 +216,5 @@ def build_net(name: str, args: dict[str, Any], shape: Input, classes: int) -> Gr
         return builder(shape, classes, **{**defaults, **args})
     except (TypeError, ValueError, IndexError) as error:
         raise ModelError(
-            f"its arguments {args} make no net: {error}", f"net {name}", "see compress/model/nets.py"
+            f"its arguments {args} make no net: {error}", f"net {name}", "`compress nets` says what each net takes"
         ) from error
