@@ -1,5 +1,6 @@
 """The command line: prints errors, not tracebacks. Rooms are imported inside the commands: --help stays quick."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -83,6 +84,7 @@ def run(
 
     Exit code 0: done and within budget. 1: a step failed. 2: the recipe or the call is wrong. 3: done, over budget.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is a Ctrl-C: workers end too
     loaded = _load(recipe, overrides, smoke)
     if dry_run:
         _print_plan(loaded)

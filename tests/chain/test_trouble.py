@@ -115,7 +115,8 @@ def test_a_damaged_checkpoint(finished, cli):
     assert "content does not match its digest" in say(done)
 
 
-def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(cli):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
+def test_a_stopped_run_keeps_what_is_finished_and_the_next_goes_on(cli, how):
     command = [sys.executable, "-m", "compress", "run", "recipe.yaml"]
     process = subprocess.Popen(command, cwd=cli.folder, env=cli.environment, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)  # fmt: skip
@@ -123,7 +124,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(cli):
     while not (cli.folder / "runs" / "digits_tiny" / "checkpoints" / "00-teacher").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     said = process.communicate(timeout=60)[0]
 
     assert process.returncode == 130
