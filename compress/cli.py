@@ -153,11 +153,10 @@ def doctor(as_json: bool) -> None:
 @click.option("--write", type=click.Path(path_type=Path), help="Write it to a file instead of printing it.")
 def schema(write: Path | None) -> None:
     """Print the JSON Schema of recipes, for editors."""
-    import json
 
-    from compress.recipe.json_schema import recipe_schema
+    from compress.recipe.json_schema import schema_text
 
-    text = json.dumps(recipe_schema(), indent=2) + "\n"
+    text = schema_text()
     if write:
         write.write_text(text)
     else:

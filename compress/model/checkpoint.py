@@ -55,11 +55,3 @@ def load_checkpoint(folder: Path) -> Model:
     if model.digest() != doc.get("digest"):
         raise ModelError("its content does not match its digest", where, fix)
     return model
-
-
-def load_metrics(folder: Path) -> dict[str, Any]:
-    """The metrics saved beside a model."""
-    metrics = json.loads((folder / "metrics.json").read_text())
-    if not isinstance(metrics, dict):
-        raise ModelError("metrics.json holds no table", str(folder), "make the checkpoint again")
-    return metrics

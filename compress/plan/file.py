@@ -1,4 +1,4 @@
-"""plan.json: write a plan and read it back."""
+"""plan.json: what is written, and reading it back."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ from compress.errors import PlanError
 from compress.plan.plan import FORMAT, VERSION, Plan
 
 
-def write_plan(path: Path, plan: Plan) -> None:
-    """Write a plan; equal plans are equal bytes."""
-    path.write_text(json.dumps(plan.to_json(), indent=1) + "\n", encoding="utf-8")
+def plan_text(plan: Plan) -> str:
+    """What plan.json holds; equal plans are equal text."""
+    return json.dumps(plan.to_json(), indent=1) + "\n"
 
 
 def read_plan(path: Path) -> Plan:
@@ -20,7 +20,7 @@ def read_plan(path: Path) -> Plan:
     Raises:
         PlanError: it is missing, damaged, or of another version.
     """
-    where, fix = str(path), "make it again with `compress plan RECIPE --json`"
+    where, fix = str(path), "run the recipe again: `compress run` writes it"
     try:
         doc = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

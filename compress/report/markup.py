@@ -66,3 +66,10 @@ def number(value: float) -> str:
     """A coordinate: one decimal at most, no trailing zero, no minus zero."""
     text = f"{value:.1f}".removesuffix(".0")
     return "0" if text == "-0" else text
+
+
+def chart(*children: object, width: int, height: int, about: str, small: bool = False) -> Markup:
+    """The frame of a drawing, in CSS pixels. about: what a reader who cannot see it is told."""
+    kind = "chart small" if small else "chart"
+    box = f"0 0 {width} {height}"
+    return tag("svg", *children, viewbox=box, width=width, height=height, role="img", aria_label=about, class_=kind)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from compress.report import words
 from compress.report.axes import fit, spans_decades
-from compress.report.markup import Markup, join, number, tag
+from compress.report.markup import Markup, chart, join, number, tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +55,13 @@ def strips(rows: Sequence[Strip], *, width: int, about: str) -> Markup:
     ]
     title = "ms for one example" + (", log scale" if x.log else "")
     height = math.ceil(y + 34)
-    return tag(
-        "svg",
+    return chart(
         axis,
         parts,
         tag("text", title, x=(x.start + x.end) / 2, y=y + 28, class_="title mid"),
-        viewbox=f"0 0 {width} {height}",
         width=width,
         height=height,
-        role="img",
-        aria_label=about,
-        class_="chart",
+        about=about,
     )
 
 
@@ -77,8 +73,7 @@ def curve(values: Sequence[float], *, title: str, about: str) -> Markup:
     xs = [left + (right - left) * i / steps for i in range(len(values))]
     line = " ".join(f"{number(a)},{number(y(v))}" for a, v in zip(xs, values, strict=True))
     ticks = y.ticks(3)
-    return tag(
-        "svg",
+    return chart(
         tag("text", words.shorten(title, 40), x=2.0, y=12.0, class_="name"),
         [tag("line", x1=left, x2=right, y1=y(t), y2=y(t), class_="grid") for t in ticks],
         [tag("text", words.tick(words.significant(t, 3)), x=left - 6, y=y(t) + 4, class_="tick end") for t in ticks],
@@ -87,12 +82,10 @@ def curve(values: Sequence[float], *, title: str, about: str) -> Markup:
         tag("text", words.significant(values[-1], 3), x=right + 8, y=y(values[-1]) + 4, class_="name strong"),
         tag("text", "epoch 1", x=left, y=height - 6.0, class_="tick"),
         tag("text", str(len(values)), x=right, y=height - 6.0, class_="tick end"),
-        viewbox=f"0 0 {width} {height}",
         width=width,
         height=height,
-        role="img",
-        aria_label=about,
-        class_="chart small",
+        about=about,
+        small=True,
     )
 
 

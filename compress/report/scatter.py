@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compress.report import words
 from compress.report.axes import Axis, fit, spans_decades
-from compress.report.markup import Markup, join, number, tag
+from compress.report.markup import Markup, chart, join, number, tag
 
 FONT = 12.0
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -50,19 +50,15 @@ def scatter(
     y = fit(ys, bottom, top, ceiling=100.0)
     edge = frontier(points)
     line = " ".join(f"{number(x(p.x))},{number(y(100 * p.y))}" for p in edge)
-    return tag(
-        "svg",
+    return chart(
         _grid(x, y, width, height, x_title + (", log scale" if log else ""), x_text),
         tag("polyline", points=line, class_="frontier") if len(edge) > 1 else None,
         [_bars(p, x, y) for p in points],
         [_marker(p, x(p.x), y(100 * p.y)) for p in points],
         place_labels(points, x, y, (left, top, right, bottom)),
-        viewbox=f"0 0 {width} {height}",
         width=width,
         height=height,
-        role="img",
-        aria_label=about,
-        class_="chart",
+        about=about,
     )
 
 

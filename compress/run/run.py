@@ -15,6 +15,7 @@ from compress.benchmark.host import host_facts
 from compress.errors import BudgetMissedError, ParityError
 from compress.evaluate.select import budget_rows, select
 from compress.evaluate.steps import step_flags
+from compress.plan.file import plan_text
 from compress.plan.plan import make_plan
 from compress.plan.target import load_target
 from compress.recipe.schema import Recipe
@@ -59,7 +60,7 @@ def run_recipe(
         world.close()
         return None
     with folder.held():
-        folder.write_text("plan.json", json.dumps(plan.to_json(), indent=1) + "\n")
+        folder.write_text("plan.json", plan_text(plan))
         steps = walk.models()
         world.close()
         folder.keep_only("checkpoints", {s.name for s in steps})
