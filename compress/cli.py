@@ -1,5 +1,7 @@
 """The command line: prints errors, not tracebacks. Rooms are imported inside the commands: --help stays quick."""
 
+import importlib
+import pkgutil
 import signal
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from compress import __version__
+from compress import __version__, commands
 from compress.errors import CompressError, MissingExtraError
 
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
@@ -31,7 +33,18 @@ def _fail(error: CompressError) -> NoReturn:
 
 
 class _Group(click.Group):
-    """Turns every CompressError into one message and its exit code, wherever it was raised."""
+    """Finds the commands of `compress/commands/`, and turns every CompressError into one message and its exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        found = {m.name for m in pkgutil.iter_modules(commands.__path__) if not m.name.startswith("_")}
+        return sorted(found | set(super().list_commands(ctx)))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command of this file, or `command` of the module of that name in `compress/commands/`."""
+        if (known := super().get_command(ctx, cmd_name)) is not None or cmd_name not in self.list_commands(ctx):
+            return known
+        found: click.Command = importlib.import_module(f"{commands.__name__}.{cmd_name}").command
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
