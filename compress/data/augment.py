@@ -8,8 +8,8 @@ doi:10.1145/2660193.2660195), computed for a whole batch at once.
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.data.raw import Array
 from compress.errors import DataError
+from compress.readers.raw import Array
 from compress.recipe.schema import AugmentConfig
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

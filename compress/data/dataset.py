@@ -2,21 +2,49 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from edge_runtime.preprocessing import Preprocessing
 from numpy.typing import NDArray
+
+from compress.errors import DataError
+from compress.readers.texts import Texts
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """x: raw examples, (n, ...) in the source's own dtype. y: (n,) int64 class indices."""
+    """x: raw examples, (n, ...) in the source's own dtype, or texts. y: (n,) int64 class indices.
 
-    x: NDArray[np.generic]
+    group: (n,) whole numbers where examples belong together (one person's), else None.
+    """
+
+    x: Any  # NDArray[np.generic] | Texts
     y: NDArray[np.int64]
+    group: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def take(self, index: NDArray[Any]) -> "Split":
+        """The examples at these places, or where a mask is true."""
+        return Split(self.x[index], self.y[index], None if self.group is None else self.group[index])
+
+
+class Untokenized:
+    """Stands for the preprocessing of texts until a model's tokenizer is known; `with_preprocessing` replaces it."""
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Not known yet."""
+        raise self._error()
+
+    def __call__(self, raw: Any) -> NDArray[Any]:
+        """Raise DataError: there is nothing to turn texts into numbers with."""
+        raise self._error()
+
+    @staticmethod
+    def _error() -> DataError:
+        return DataError("texts have no numbers without a tokenizer", "data", "use a teacher that takes text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +52,13 @@ class Dataset:
     """Splits are disjoint, except that calibration is drawn from train.
 
     classes: label texts; y indexes them.
-    preprocessing: raw example -> float32 model input, shared with the device.
+    preprocessing: raw example -> float32 model input, shared with the device; Untokenized for texts as they are read.
     fingerprint: sha256 of the source and of every setting that chose the splits.
     """
 
     name: str
     classes: tuple[str, ...]
-    preprocessing: Preprocessing
+    preprocessing: Any  # of edge_runtime, or Untokenized
     train: Split
     validation: Split
     test: Split
@@ -40,21 +68,30 @@ class Dataset:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one model input, channel first, without the batch."""
-        return self.preprocessing.output_shape
+        return tuple(self.preprocessing.output_shape)
+
+    def with_preprocessing(self, preprocessing: Any, fingerprint: str) -> "Dataset":
+        """The same examples for a model that takes other inputs. fingerprint: of what was changed."""
+        whole = hashlib.sha256(f"{self.fingerprint} {fingerprint}".encode()).hexdigest()
+        return replace(self, preprocessing=preprocessing, fingerprint=whole)
 
     def inputs(self, split: Split) -> NDArray[np.float32]:
         """Model inputs (n, *input_shape) of a whole split."""
-        return self.preprocessing(split.x)
+        inputs: NDArray[np.float32] = self.preprocessing(split.x)
+        return inputs
 
     def without_test(self) -> "Dataset":
         """The same data with an empty test split: what stages are given, so that none can peek."""
-        return replace(self, test=Split(self.test.x[:0], self.test.y[:0]))
+        return replace(self, test=self.test.take(np.zeros(0, np.int64)))
 
 
-def digest_arrays(*arrays: NDArray[np.generic]) -> str:
-    """sha256 over dtype, shape and bytes of arrays, in order."""
+def digest_arrays(*arrays: NDArray[np.generic] | Texts) -> str:
+    """sha256 over dtype, shape and bytes of arrays, in order; over the texts of Texts."""
     h = hashlib.sha256()
     for array in arrays:
+        if isinstance(array, Texts):
+            h.update(array.digest().encode())
+            continue
         h.update(f"{array.dtype.str}|{array.shape}|".encode())
         h.update(np.ascontiguousarray(array).tobytes())
     return h.hexdigest()

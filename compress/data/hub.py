@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from compress.data.raw import Array, Raw
 from compress.errors import DataError, MissingExtraError
+from compress.readers.raw import Array, Raw
 
 FASHION_MNIST = ("zalando-datasets/fashion_mnist", "531be5e2ccc9dba0c201ad3ae567a4f3d16ecdd2")
 

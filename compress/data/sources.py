@@ -3,8 +3,6 @@
 import gzip
 import hashlib
 import json
-import struct
-import zipfile
 import zlib
 from collections.abc import Callable
 from functools import cached_property
@@ -13,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.data import hub, idx
+from compress.data import hub
 from compress.data.dataset import Dataset
-from compress.data.raw import Array, Raw
 from compress.data.splits import make_dataset
 from compress.errors import DataError, MissingExtraError
+from compress.readers import idx, npz
+from compress.readers.raw import Raw
 from compress.recipe.schema import DataConfig
 
 VERSION = 1  # of reading and splitting: raise it when the same files and settings give other splits
@@ -25,18 +24,6 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
-# What numpy and zipfile raise for damaged archives, found by flipping bytes (tests/unit/data/test_sources.py).
-_DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    SyntaxError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
 )
 
 
@@ -100,7 +87,7 @@ def open_data(config: DataConfig, seed: int) -> DataHandle:
         file = Path(config.npz)
         if not file.is_file():
             raise DataError("no such file", f"data.npz {file}", "give the path of an .npz file")
-        return DataHandle(file.stem, (file,), "npz", lambda: _read_npz(file), config, seed)
+        return DataHandle(file.stem, (file,), "npz", lambda: npz.read_npz(file), config, seed)
     assert config.hf is not None  # the schema asks for exactly one source
     if config.revision is None:
         fix = "add `revision:` with a commit of the data set, so that every run reads the same data"
@@ -156,27 +143,3 @@ def _read_csv(path: Path, shape: tuple[int, int], scale: float | None) -> Raw:
     rows = values.astype(np.uint8).reshape(-1, width)
     classes = tuple(str(i) for i in range(10))
     return Raw(rows[:, :-1].reshape(-1, *shape), rows[:, -1].astype(np.int64), classes=classes, scale=scale)
-
-
-def _read_npz(path: Path) -> Raw:
-    where, known = f"data.npz {path}", ("x_train", "y_train", "x_test", "y_test", "classes")
-    if not zipfile.is_zipfile(path):
-        raise DataError("it is no .npz archive", where, "save the arrays with numpy.savez")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            found: dict[str, Array] = {k: archive[k] for k in known if k in archive.files}
-            names = archive.files
-    except _DAMAGE as error:
-        fix = "save plain number and text arrays with numpy.savez; objects (pickles) are never read"
-        raise DataError(f"it cannot be read: {error}", where, fix) from error
-    if missing := [k for k in ("x_train", "y_train") if k not in found]:
-        fix = f"name the arrays {', '.join(known)}"
-        raise DataError(f"{' and '.join(missing)} missing; it has {names}", where, fix)
-    if ("x_test" in found) != ("y_test" in found):
-        raise DataError("it has only one of x_test and y_test", where, "give both, or none to split a test set off")
-    classes = found.get("classes")
-    if classes is not None and (classes.ndim != 1 or classes.dtype.kind != "U"):
-        fix = "save it as a list of strings"
-        raise DataError(f"classes has shape {classes.shape} and dtype {classes.dtype}, want texts", where, fix)
-    texts = None if classes is None else tuple(str(c) for c in classes)
-    return Raw(found["x_train"], found["y_train"], found.get("x_test"), found.get("y_test"), texts)

@@ -6,19 +6,22 @@ import numpy as np
 from edge_runtime.preprocessing import Preprocessing
 from numpy.typing import NDArray
 
-from compress.data.dataset import Dataset, Split
-from compress.data.raw import Array, Raw
+from compress.data.dataset import Dataset, Split, Untokenized
 from compress.errors import DataError
+from compress.readers.raw import Array, Examples, Raw
+from compress.readers.texts import Texts
 from compress.recipe.schema import DataConfig
 
 Indices = NDArray[np.int64]
+_TRIES = 200  # at choosing groups so that every class is on both sides
 
 
 def make_dataset(raw: Raw, config: DataConfig, seed: int, *, name: str, fingerprint: str) -> Dataset:
     """Checked, stratified and normalised splits; the same seed gives the same ones.
 
-    A source's own test split stays the test split. Everything else, mean and std too, comes from the training
-    examples alone. `limit` shortens training examples and test split before anything else is cut from them.
+    A source's own test split stays the test split, its own validation split likewise. Everything else, mean and std
+    too, comes from the training examples alone. Where examples have groups, a group is on one side of every cut, and
+    the shares count groups. `limit` shortens training examples and test split before anything else is cut from them.
     Calibration is at most as large as the training split it is drawn from.
 
     Raises:
@@ -31,20 +34,24 @@ def make_dataset(raw: Raw, config: DataConfig, seed: int, *, name: str, fingerpr
     if len(set(classes)) != len(classes):
         raise DataError("two classes have the same name", where, "give each class its own name")
     train = _checked(raw.x_train, raw.y_train, classes, f"{where} train")
+    if raw.group is not None:
+        train = Split(train.x, train.y, _numbered(raw.group, len(train), where))
     _want_every_class(train, classes, f"{where} train", "add examples of it, or drop it and renumber the labels")
     generator = np.random.default_rng([seed, 1])
-    if raw.x_test is None or raw.y_test is None:
+    test = _given(raw.x_test, raw.y_test, train, classes, f"{where} test")
+    if test is None:
         train, test = _split_off(train, config.test, classes, generator, f"{where} test")
-    else:
-        test = _checked(raw.x_test, raw.y_test, classes, f"{where} test")
-        if test.x.shape[1:] != train.x.shape[1:] or test.x.dtype != train.x.dtype:
-            kinds = [f"{s.x.dtype} {s.x.shape[1:]}" for s in (test, train)]
-            what = f"test examples are {kinds[0]}, training ones {kinds[1]}"
-            raise DataError(what, where, "save both splits with one shape and dtype")
+    given_validation = _given(raw.x_validation, raw.y_validation, train, classes, f"{where} validation")
     if config.limit is not None:
         train = _at_most(train, config.limit, classes, generator, f"{where} limit")
         test = _at_most(test, max(config.limit // 5, len(classes)), classes, generator, f"{where} limit")
-    train, validation = _split_off(train, config.validation, classes, generator, f"{where} validation")
+    if given_validation is None:
+        train, validation = _split_off(train, config.validation, classes, generator, f"{where} validation")
+    else:
+        validation = given_validation
+        if config.limit is not None:
+            most = max(config.limit // 5, len(classes))
+            validation = _at_most(validation, most, classes, generator, f"{where} limit")
     size = min(max(config.calibration, len(classes)), len(train))
     calibration = _at_most(train, size, classes, generator, f"{where} calibration")
     preprocessing = _preprocessing(train.x, raw.scale, where)
@@ -59,7 +66,55 @@ def _largest_label(y: Array, where: str) -> int:
     return int(y.max())
 
 
-def _checked(x: Array, y: Array, classes: tuple[str, ...], where: str) -> Split:
+def _given(x: Examples | None, y: Array | None, train: Split, classes: tuple[str, ...], where: str) -> Split | None:
+    """A split of the source's own, which must look like the training examples."""
+    if x is None or y is None:
+        return None
+    split = _checked(x, y, classes, where)
+    kinds = [_kind(s.x) for s in (split, train)]
+    if kinds[0] != kinds[1]:
+        what = f"{where.rpartition(' ')[2]} examples are {kinds[0]}, training ones {kinds[1]}"
+        raise DataError(what, where, "save both splits with one shape and dtype")
+    return split
+
+
+def _kind(x: Any) -> str:
+    return "texts" if isinstance(x, Texts) else f"{x.dtype} {x.shape[1:]}"
+
+
+def _numbered(group: Array, count: int, where: str) -> Indices:
+    """Groups as whole numbers from 0, in sorted order."""
+    if group.ndim != 1 or group.dtype.kind not in "uiU":
+        fix = "give one whole number or text an example"
+        raise DataError(f"group is {group.dtype} of shape {group.shape}", where, fix)
+    if len(group) != count:
+        raise DataError(f"{count} examples but {len(group)} groups", where, "give one group per example")
+    return np.unique(group, return_inverse=True)[1].astype(np.int64)
+
+
+def _checked(x: Examples, y: Array, classes: tuple[str, ...], where: str) -> Split:
+    if not isinstance(x, Texts):
+        _check_array(x, where)
+    if y.ndim != 1 or y.dtype.kind not in "ui":
+        raise DataError(f"y is {y.dtype} of shape {y.shape}", where, "give one whole number per example")
+    if len(x) != len(y):
+        raise DataError(f"{len(x)} examples but {len(y)} labels", where, "give one label per example")
+    if not len(x) or (not isinstance(x, Texts) and not x.size):
+        shape = (0,) if isinstance(x, Texts) else x.shape
+        raise DataError(f"it is empty: x has shape {shape}", where, "give at least one example of each class")
+    if y.min() < 0 or y.max() >= len(classes):
+        bad = int(np.argmax((y < 0) | (y >= len(classes))))
+        what = f"label {y[bad]} of example {bad} is outside 0..{len(classes) - 1}"
+        raise DataError(what, where, "correct it, or name all classes")
+    if not isinstance(x, Texts) and x.dtype.kind == "f" and not np.isfinite(x).all():
+        finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+        count, first = np.count_nonzero(~finite), np.argmin(finite)
+        what = f"{count} of {len(x)} examples hold NaN or infinity, the first is example {first}"
+        raise DataError(what, where, "remove or repair them")
+    return Split(x, y.astype(np.int64))
+
+
+def _check_array(x: Array, where: str) -> None:
     if x.ndim not in (2, 3, 4):
         fix = "give (n, height, width), (n, height, width, channels) or (n, length)"
         raise DataError(f"x has shape {x.shape}", where, fix)
@@ -67,22 +122,6 @@ def _checked(x: Array, y: Array, classes: tuple[str, ...], where: str) -> Split:
         raise DataError(f"x has shape {x.shape}, which looks channel first", where, "move channels to the last axis")
     if x.dtype.kind not in "uif":
         raise DataError(f"x has dtype {x.dtype}", where, "give numbers: uint8, another integer or a float")
-    if y.ndim != 1 or y.dtype.kind not in "ui":
-        raise DataError(f"y is {y.dtype} of shape {y.shape}", where, "give one whole number per example")
-    if len(x) != len(y):
-        raise DataError(f"{len(x)} examples but {len(y)} labels", where, "give one label per example")
-    if not x.size:
-        raise DataError(f"it is empty: x has shape {x.shape}", where, "give at least one example of each class")
-    if y.min() < 0 or y.max() >= len(classes):
-        bad = int(np.argmax((y < 0) | (y >= len(classes))))
-        what = f"label {y[bad]} of example {bad} is outside 0..{len(classes) - 1}"
-        raise DataError(what, where, "correct it, or name all classes")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
-        count, first = np.count_nonzero(~finite), np.argmin(finite)
-        what = f"{count} of {len(x)} examples hold NaN or infinity, the first is example {first}"
-        raise DataError(what, where, "remove or repair them")
-    return Split(x, y.astype(np.int64))
 
 
 def _want_every_class(split: Split, classes: tuple[str, ...], where: str, fix: str) -> None:
@@ -95,7 +134,9 @@ def _want_every_class(split: Split, classes: tuple[str, ...], where: str, fix: s
 def _split_off(
     split: Split, share: float, classes: tuple[str, ...], generator: np.random.Generator, where: str
 ) -> tuple[Split, Split]:
-    """Two parts, the second holding `share` of every class; every class is in both."""
+    """Two parts, the second holding `share` of every class, or of the groups; every class is in both."""
+    if split.group is not None:
+        return _split_off_groups(split, split.group, share, classes, generator, where)
     count = max(round(len(split) * share), 1)
     fix = "use more data, a larger share or no limit"
     if count < len(classes) or len(split) - count < len(classes):
@@ -104,10 +145,27 @@ def _split_off(
     taken = stratified(split.y, count, generator)
     mask = np.zeros(len(split), bool)
     mask[taken] = True
-    rest, part = Split(split.x[~mask], split.y[~mask]), Split(split.x[mask], split.y[mask])
+    rest, part = split.take(~mask), split.take(mask)
     for piece in (rest, part):
         _want_every_class(piece, classes, f"{where}, after splitting", "use more data; each class needs 2 or more")
     return rest, part
+
+
+def _split_off_groups(
+    split: Split, group: Indices, share: float, classes: tuple[str, ...], generator: np.random.Generator, where: str
+) -> tuple[Split, Split]:
+    """Whole groups, drawn until a draw leaves every class on both sides."""
+    names = np.unique(group)
+    count = max(round(len(names) * share), 1)
+    if count >= len(names):
+        fix = "use data of more groups, or a smaller share"
+        raise DataError(f"{len(names)} groups cannot be shared out: {count} would leave none", where, fix)
+    for _ in range(_TRIES):
+        mask = np.isin(group, generator.permutation(names)[:count])
+        if all(len(np.unique(y)) == len(classes) for y in (split.y[mask], split.y[~mask])):
+            return split.take(~mask), split.take(mask)
+    what = f"no {count} of {len(names)} groups leave every class on both sides ({_TRIES} draws)"
+    raise DataError(what, where, "some class is in too few groups: use more data, or another share")
 
 
 def _at_most(split: Split, count: int, classes: tuple[str, ...], generator: np.random.Generator, where: str) -> Split:
@@ -115,8 +173,7 @@ def _at_most(split: Split, count: int, classes: tuple[str, ...], generator: np.r
         return split
     if count < len(classes):
         raise DataError(f"{count} examples for {len(classes)} classes", where, f"allow at least {len(classes)}")
-    taken = stratified(split.y, count, generator)
-    return Split(split.x[taken], split.y[taken])
+    return split.take(stratified(split.y, count, generator))
 
 
 def stratified(y: Indices, count: int, generator: np.random.Generator) -> Indices:
@@ -137,8 +194,10 @@ def stratified(y: Indices, count: int, generator: np.random.Generator) -> Indice
     return np.sort(np.concatenate(chosen))
 
 
-def _preprocessing(x: Array, scale: float | None, where: str) -> Preprocessing:
+def _preprocessing(x: Examples, scale: float | None, where: str) -> Preprocessing | Untokenized:
     """Brings training examples to mean 0 and standard deviation 1 per channel; vectors share one mean and std."""
+    if isinstance(x, Texts):
+        return Untokenized()
     scale = scale or (1 / 255 if x.dtype == np.uint8 else 1.0)
     channels = 1 if x.ndim < 4 else x.shape[3]
     flat = x.reshape(-1, channels)

@@ -30,9 +30,8 @@ class StepPlan(BaseModel):
 
 def plan_steps(recipe: Recipe, stages: Sequence[StageConfig]) -> tuple[StepPlan, ...]:
     """All steps; `stages` are the recipe's with the target's choices filled in."""
-    steps = [
-        StepPlan(name="data", kind="data", description=_data(recipe), config=_dump(recipe.data) | {"seed": recipe.seed})
-    ]
+    data = recipe.data.settings() | {"seed": recipe.seed}
+    steps = [StepPlan(name="data", kind="data", description=_data(recipe), config=data)]
     steps.append(_teacher(recipe))
     for index, stage in enumerate(stages):
         steps.append(_stage(recipe, index, stage, before=steps[-1].name))
@@ -43,13 +42,16 @@ def plan_steps(recipe: Recipe, stages: Sequence[StageConfig]) -> tuple[StepPlan,
     devices = ", ".join(recipe.measure.devices)
     measure = recipe.measure
     threads = f"{measure.threads} thread" + ("" if measure.threads == 1 else "s")
-    budget = _dump(recipe.budget) | {"allow_slower": recipe.allow_slower}
+    budget = recipe.budget.settings() | {"allow_slower": recipe.allow_slower}
     steps += [
         _step(
             "evaluate", "compare every model and file on validation and test examples", {}, ("data", *models, *files)
         ),
         _step(
-            "measure", f"time every file on {devices}, {threads}, {measure.profile}", _dump(measure), ("data", *files)
+            "measure",
+            f"time every file on {devices}, {threads}, {measure.profile}",
+            measure.settings(),
+            ("data", *files),
         ),
         _step("select", f"choose what ships: {_budget(recipe)}", budget, ("evaluate", "measure")),
         _step("bundle", "write the bundle for edge_runtime", {"name": recipe.name}, ("data", "select", *files)),
@@ -64,10 +66,6 @@ def _step(name: str, description: str, config: dict[str, Any], inputs: tuple[str
     return StepPlan(name=name, kind=name, description=description, config=config, inputs=inputs)
 
 
-def _dump(config: BaseModel) -> dict[str, Any]:
-    return config.model_dump(mode="json")
-
-
 def _data(recipe: Recipe) -> str:
     data = recipe.data
     source = data.source or data.idx or data.npz or data.hf
@@ -78,9 +76,9 @@ def _data(recipe: Recipe) -> str:
 def _teacher(recipe: Recipe) -> StepPlan:
     train = recipe.teacher.train
     how = f", then train {_epochs(train.epochs)} on the labels" if train is not None else ""
-    config = _dump(recipe.teacher) | {"seed": recipe.seed}
+    config = recipe.teacher.settings() | {"seed": recipe.seed}
     if train is not None:
-        config["train"] = _dump(_augmented(train, recipe))
+        config["train"] = _augmented(train, recipe).settings()
     return StepPlan(
         name=TEACHER, kind="teacher", description=f"{_origin(recipe.teacher)}{how}", config=config, inputs=("data",)
     )
@@ -104,10 +102,10 @@ def _augmented(stage: Training, recipe: Recipe) -> Training:
 
 
 def _stage(recipe: Recipe, index: int, stage: StageConfig, *, before: str) -> StepPlan:
-    config: dict[str, Any] = {"stage": _dump(_augmented(stage, recipe)), "seed": recipe.seed}
+    config: dict[str, Any] = {"stage": _augmented(stage, recipe).settings(), "seed": recipe.seed}
     start, inputs = "", ["data", before]
     if index == 0 and recipe.student is not None:
-        config["student"] = _dump(recipe.student)
+        config["student"] = recipe.student.settings()
         start, inputs = f"{_origin(recipe.student)}, then ", ["data"]
     if _learns_from_teacher(stage) and TEACHER not in inputs:
         inputs.append(TEACHER)

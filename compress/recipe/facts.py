@@ -1,8 +1,6 @@
 """What can be known of data and nets before anything runs: input shape, classes, graphs. Reads headers, not data."""
 
-import gzip
 import json
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from compress.model.shapes import infer_shapes
 from compress.recipe.schema import DataConfig, NetConfig
 
 Shape = tuple[int, ...]
-_IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 _MAX_WIDTH, _MAX_ENTRIES, _MAX_NODES = 4096, 16, 2000  # of a net's arguments; far beyond what fits an edge device
 
 
@@ -123,65 +120,16 @@ def _check_args(net: str, args: dict[str, Any]) -> None:
 
 
 def _idx_shape(folder: Path) -> DataShape:
-    fix = "give the folder that holds the four MNIST-style files, plain or .gz"
-    if not folder.is_dir():
-        raise DataError("there is no such folder", str(folder), fix)
-    found = {stem: [p for p in (folder / stem, folder / f"{stem}.gz") if p.is_file()] for stem in _IDX}
-    if missing := [stem for stem, paths in found.items() if not paths]:
-        raise DataError(f"missing: {', '.join(f'{m}[.gz]' for m in missing)}", str(folder), fix)
-    images, labels = found[_IDX[0]][0], found[_IDX[1]][0]
-    head, body = _head(images, 16), _head(labels, None)
-    if len(head) < 16 or head[:2] != b"\0\0" or head[3] != 3 or len(body) < 9 or body[3] != 1:
-        raise DataError("these are no IDX files of images and labels", str(folder), "copy them again from their source")
-    height, width = int.from_bytes(head[8:12], "big"), int.from_bytes(head[12:16], "big")
-    return DataShape((1, height, width), max(body[8:]) + 1)
+    from compress.readers.idx import idx_files, idx_shape
 
-
-def _head(path: Path, size: int | None) -> bytes:
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as f:
-            return f.read(size)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"it cannot be read: {error}", str(path), "copy it again from where it came") from error
+    size, classes = idx_shape(idx_files(folder))
+    return DataShape((1, *size), classes)
 
 
 def _npz_shape(path: Path) -> DataShape:
-    if not path.is_file():
-        raise DataError("there is no such file", str(path), "give an .npz with x_train and y_train")
-    import zipfile
+    from compress.readers.npz import npz_shape
 
-    import numpy as np
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if lacking := [n for n in ("x_train", "y_train") if f"{n}.npy" not in names]:
-                fix = "name its arrays x_train, y_train, x_test, y_test"
-                raise DataError(f"it lacks {' and '.join(lacking)}", str(path), fix)
-            shapes = {}
-            for name in ("x_train", "classes"):
-                if f"{name}.npy" in names:
-                    with archive.open(f"{name}.npy") as f:
-                        major, _ = np.lib.format.read_magic(f)
-                        read = (
-                            np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-                        )
-                        shapes[name] = read(f)[0]
-            x = shapes["x_train"]
-            if 0 in x:
-                raise DataError(f"x_train is empty: its shape is {x}", str(path), "give training examples")
-            if "classes" in shapes:
-                classes = int(shapes["classes"][0])
-            else:
-                with archive.open("y_train.npy") as f:
-                    y = np.lib.format.read_array(f, allow_pickle=False)
-                if y.dtype.kind not in "iu" or not y.size:
-                    what = f"y_train is {y.dtype} of shape {y.shape}"
-                    fix = "give one whole number an example; the labels' texts go into an array `classes`"
-                    raise DataError(what, str(path), fix)
-                classes = int(y.max()) + 1
-    except (OSError, ValueError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"it cannot be read: {error}", str(path), "write it with numpy.savez") from error
+    x, classes = npz_shape(path)
     if len(x) not in (2, 3, 4):
         raise DataError(f"x_train has shape {x}", str(path), "want (n, h, w), (n, h, w, channels) or (n, length)")
     return DataShape((x[3], x[1], x[2]) if len(x) == 4 else (1, *x[1:]) if len(x) == 3 else (x[1],), classes)

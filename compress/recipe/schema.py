@@ -6,7 +6,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, SerializationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -16,9 +25,33 @@ Patterns = Literal["all"] | tuple[str, ...]
 ExportFormat = Literal["onnx", "tflite", "onnx-float32", "tflite-float32", "tflite-float16"]
 Target = Literal["x86-vnni", "x86-avx2", "arm64", "armv7", "tflite"]
 
+_FOR_A_KEY: dict[str, bool] = {"for a cache key": True}  # compared by identity
+
 
 class _Config(BaseModel):
+    """Frozen, unknown keys refused.
+
+    ADDED: fields that came after the first release. `settings` leaves them out while they have their defaults, so that
+    a new field does not change the cache keys of recipes that do not use it.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    ADDED: ClassVar[frozenset[str]] = frozenset()
+
+    def settings(self) -> dict[str, Any]:
+        """Plain data for a cache key: every field that changes what is done."""
+        return self.model_dump(mode="json", context=_FOR_A_KEY)
+
+    @model_serializer(mode="wrap")
+    def _without_added_defaults(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        doc: dict[str, Any] = handler(self)
+        if info.context is _FOR_A_KEY:
+            fields = type(self).model_fields
+            unused = {n for n in self.ADDED if getattr(self, n) == fields[n].get_default(call_default_factory=True)}
+            doc = {k: v for k, v in doc.items() if k not in unused}
+        return doc
 
 
 class AugmentConfig(_Config):

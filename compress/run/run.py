@@ -132,7 +132,7 @@ def measure(walk: Walk, files: list[File]) -> tuple[dict[str, dict[str, Any]], d
     tools = {**record.versions(record.ENGINES["onnx"]), **record.versions(record.ENGINES["tflite"])}
     inputs = {f.plan.id: f.sha256 for f in files}
     identity = {"cpu": str(host["cpu"]), "cores": str(host["cores"])}
-    key = make_key("measure", config.model_dump(mode="json"), version=MEASURE_VERSION, inputs=inputs, seed=0,
+    key = make_key("measure", config.settings(), version=MEASURE_VERSION, inputs=inputs, seed=0,
                    tools={**tools, **identity})  # fmt: skip
 
     def write(folder: Path, progress: Any) -> Mapping[str, Any]:

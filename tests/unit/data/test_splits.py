@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.data.raw import Raw
 from compress.data.splits import make_dataset, stratified
 from compress.errors import DataError
+from compress.readers.raw import Raw
 from compress.recipe.schema import DataConfig
 
 CONFIG = DataConfig(npz="toy.npz", validation=0.25, test=0.2, calibration=12)

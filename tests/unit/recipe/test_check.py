@@ -196,7 +196,7 @@ def test_damaged_idx_files_are_reported(tmp_path, change, problems, name):
     (folder / name).write_bytes(b"nonsense")
 
     (found,) = problems(change("{source: digits}", f"{{idx: '{folder}'}}"))
-    assert "no IDX files" in found or "cannot be read" in found
+    assert "no IDX file" in found or "cannot be read" in found
 
 
 def test_shapes_come_from_the_head_of_npz_files(tmp_path, change, problems):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from compress.data.raw import Raw
 from compress.data.splits import make_dataset
 from compress.errors import StageError
 from compress.model.model import Model
+from compress.readers.raw import Raw
 from compress.recipe.schema import DataConfig
 from compress.run.exports import ArtefactPlan, write_artefact
 from tests.unit.export.nets import Net, dynamic, quantized

@@ -211,8 +211,8 @@ def test_it_leaves_torch_s_settings_as_they_were(fresh, digits, monkeypatch):
 
 
 def test_vectors_train_too():
-    from compress.data.raw import Raw
     from compress.data.splits import make_dataset
+    from compress.readers.raw import Raw
     from compress.recipe.schema import DataConfig
 
     generator = np.random.default_rng(0)

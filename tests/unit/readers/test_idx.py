@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.data.idx import idx_files, parse_idx, read_idx_folder
 from compress.errors import DataError
+from compress.readers.idx import idx_files, parse_idx, read_idx_folder
 
 STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

@@ -1,0 +1,86 @@
+"""Examples and labels from an .npz archive, and its shapes from the headers alone. Objects (pickles) are never read."""
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from compress.errors import DataError
+from compress.readers.raw import Array, Raw
+
+_KNOWN = ("x_train", "y_train", "x_test", "y_test", "classes", "group")
+# What numpy and zipfile raise for damaged archives, found by flipping bytes (tests/unit/data/test_sources.py).
+_DAMAGE = (
+    *(OSError, ValueError, EOFError, KeyError, IndexError, TypeError, SyntaxError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+
+
+def read_npz(path: Path, *, group: bool = False) -> Raw:
+    """All of it. group: whether the array of that name chooses the splits; without, it is not read.
+
+    Raises:
+        DataError: it is damaged, an array is missing, or classes are no texts.
+    """
+    where = f"data.npz {path}"
+    if not zipfile.is_zipfile(path):
+        raise DataError("it is no .npz archive", where, "save the arrays with numpy.savez")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            names = archive.files
+            found: dict[str, Array] = {k: archive[k] for k in _KNOWN if k in names and (group or k != "group")}
+    except _DAMAGE as error:
+        fix = "save plain number and text arrays with numpy.savez; objects (pickles) are never read"
+        raise DataError(f"it cannot be read: {error}", where, fix) from error
+    if missing := [k for k in ("x_train", "y_train", *["group"] * group) if k not in found]:
+        fix = f"name the arrays {', '.join(_KNOWN)}"
+        raise DataError(f"{' and '.join(missing)} missing; it has {names}", where, fix)
+    if ("x_test" in found) != ("y_test" in found):
+        raise DataError("it has only one of x_test and y_test", where, "give both, or none to split a test set off")
+    classes = found.get("classes")
+    if classes is not None and (classes.ndim != 1 or classes.dtype.kind != "U"):
+        fix = "save it as a list of strings"
+        raise DataError(f"classes has shape {classes.shape} and dtype {classes.dtype}, want texts", where, fix)
+    texts = None if classes is None else tuple(str(c) for c in classes)
+    test = found.get("x_test"), found.get("y_test")
+    return Raw(found["x_train"], found["y_train"], *test, texts, group=found.get("group"))
+
+
+def npz_shape(path: Path) -> tuple[tuple[int, ...], int]:
+    """Shape of x_train, its examples first, and the number of classes.
+
+    Raises:
+        DataError: it is damaged, or an array is missing or of a kind that cannot be used.
+    """
+    where = str(path)
+    if not path.is_file():
+        raise DataError("there is no such file", where, "give an .npz with x_train and y_train")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if lacking := [n for n in ("x_train", "y_train") if f"{n}.npy" not in names]:
+                fix = "name its arrays x_train, y_train, x_test, y_test"
+                raise DataError(f"it lacks {' and '.join(lacking)}", where, fix)
+            x = _shape_of(archive, "x_train")
+            if 0 in x:
+                raise DataError(f"x_train is empty: its shape is {x}", where, "give training examples")
+            if "classes.npy" in names:
+                return x, int(_shape_of(archive, "classes")[0])
+            with archive.open("y_train.npy") as file:
+                y = np.lib.format.read_array(file, allow_pickle=False)
+    except _DAMAGE as error:
+        raise DataError(f"it cannot be read: {error}", where, "write it with numpy.savez") from error
+    if y.dtype.kind not in "iu" or not y.size:
+        fix = "give one whole number an example; the labels' texts go into an array `classes`"
+        raise DataError(f"y_train is {y.dtype} of shape {y.shape}", where, fix)
+    return x, int(y.max()) + 1
+
+
+def _shape_of(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    with archive.open(f"{name}.npy") as file:
+        major, _ = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape: tuple[int, ...] = read(file)[0]
+    return shape
