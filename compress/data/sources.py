@@ -15,11 +15,13 @@ from compress.data import hub
 from compress.data.dataset import Dataset
 from compress.data.splits import make_dataset
 from compress.errors import DataError, MissingExtraError
-from compress.readers import idx, npz
+from compress.readers import idx, npz, table
 from compress.readers.raw import Raw
+from compress.recipe.facts import columns_of
 from compress.recipe.schema import DataConfig
 
 VERSION = 1  # of reading and splitting: raise it when the same files and settings give other splits
+TABLE_VERSION = 1  # of reading csv and jsonl files
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -87,12 +89,31 @@ def open_data(config: DataConfig, seed: int) -> DataHandle:
         file = Path(config.npz)
         if not file.is_file():
             raise DataError("no such file", f"data.npz {file}", "give the path of an .npz file")
-        return DataHandle(file.stem, (file,), "npz", lambda: npz.read_npz(file), config, seed)
+        return _open_npz(file, config, seed)
+    if config.csv is not None or config.jsonl is not None:
+        return _open_table(config, seed)
     assert config.hf is not None  # the schema asks for exactly one source
     if config.revision is None:
         fix = "add `revision:` with a commit of the data set, so that every run reads the same data"
         raise DataError("the hub data set has no revision", f"data.hf {config.hf}", fix)
     return _open_hub(config.hf, config.hf, config.revision, config, seed)
+
+
+def _open_npz(file: Path, config: DataConfig, seed: int) -> DataHandle:
+    grouped = config.group is not None
+    identity = "npz by group" if grouped else "npz"
+    return DataHandle(file.stem, (file,), identity, lambda: npz.read_npz(file, group=grouped), config, seed)
+
+
+def _open_table(config: DataConfig, seed: int) -> DataHandle:
+    files = tuple(Path(f) for f in (config.csv or config.jsonl, config.test_file) if f is not None)
+    for name, path in zip((config.kind, "test_file"), files, strict=False):
+        if not path.is_file():
+            raise DataError("there is no such file", f"data.{name} {path}", "give the path of a file")
+    columns = columns_of(config)
+    identity = f"table {TABLE_VERSION} {columns}"
+    test = files[1] if len(files) > 1 else None
+    return DataHandle(files[0].stem, files, identity, lambda: table.read_table(files[0], columns, test), config, seed)
 
 
 def _open_fashion_mnist(config: DataConfig, seed: int) -> DataHandle:

@@ -68,7 +68,7 @@ def _step(name: str, description: str, config: dict[str, Any], inputs: tuple[str
 
 def _data(recipe: Recipe) -> str:
     data = recipe.data
-    source = data.source or data.idx or data.npz or data.hf
+    source = getattr(data, data.kind)
     limit = f", at most {data.limit} training examples" if data.limit is not None else ""
     return f"read {source}{limit}; {percent(data.validation)} of the training examples become validation data"
 

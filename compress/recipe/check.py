@@ -37,6 +37,7 @@ _SOFT = frozenset({"temperature", "hard_label_weight"})
 class Parts:
     """A recipe, or what of a faulty one is sound; None (in stages too) stands for what is not."""
 
+    task: str | None = None
     data: DataConfig | None = None
     teacher: TeacherConfig | None = None
     student: StudentConfig | None = None
@@ -51,7 +52,7 @@ class Parts:
     def of(recipe: Recipe) -> "Parts":
         """All of a sound recipe."""
         return Parts(
-            recipe.data, recipe.teacher, recipe.student, recipe.student is not None, recipe.stages,
+            recipe.task, recipe.data, recipe.teacher, recipe.student, recipe.student is not None, recipe.stages,
             recipe.target, recipe.export, recipe.measure, recipe.budget,
         )  # fmt: skip
 
@@ -76,6 +77,7 @@ def check(parts: Parts) -> list[Problem]:
     """Every problem that the sound parts have with each other and with the files they name."""
     problems: list[Problem] = []
     shape = _check_data(parts.data, problems)
+    _check_task(parts, problems)
     teacher = _check_net(parts.teacher, ("teacher",), shape, problems)
     if parts.teacher is not None and parts.teacher.net is not None and parts.teacher.train is None:
         text = "a net begins with random weights; add `train: {epochs: 10}`, or give a checkpoint instead"
@@ -108,9 +110,9 @@ def _check_data(data: DataConfig | None, problems: list[Problem]) -> DataShape |
         problems.append(Problem(("data", "revision"), text))
     if data.hf is None and data.revision is not None:
         problems.append(Problem(("data", "revision"), "it belongs to hf; leave it out"))
-    if "test" in data.model_fields_set and (data.source == "fashion-mnist" or data.idx is not None):
+    if "test" in data.model_fields_set and (data.source == "fashion-mnist" or data.idx or data.test_file):
         problems.append(Problem(("data", "test"), "it has no effect: this source has a test split of its own"))
-    key = "idx" if data.idx is not None else "npz"
+    key = data.kind
     try:
         return data_shape(data)
     except DataError as error:
@@ -118,6 +120,18 @@ def _check_data(data: DataConfig | None, problems: list[Problem]) -> DataShape |
     except OSError as error:
         problems.append(Problem(("data", key), f"it cannot be read: {error}"))
     return None
+
+
+def _check_task(parts: Parts, problems: list[Problem]) -> None:
+    """What the recipe calls its task must be what its data are."""
+    data, task = parts.data, parts.task
+    if data is None or task is None or data.hf is not None:
+        return
+    if data.text is not None and task != "text-classification":
+        problems.append(Problem(("task",), f"{task}, but data.text names a column of texts; write text-classification"))
+    elif data.text is None and task == "text-classification":
+        text = "it has no texts; name their column in data.text (csv, jsonl)"
+        problems.append(Problem(("data",), text))
 
 
 def _check_net(config: NetConfig | None, at: KeyPath, shape: DataShape | None, problems: list[Problem]) -> Graph | None:

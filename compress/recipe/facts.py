@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError, DataError, ModelError
 from compress.model.graph import Graph
@@ -11,13 +11,17 @@ from compress.model.nets import NETS, build_net
 from compress.model.shapes import infer_shapes
 from compress.recipe.schema import DataConfig, NetConfig
 
+if TYPE_CHECKING:
+    from compress.readers.table import Columns
+
 Shape = tuple[int, ...]
+TEXT: Shape = ()  # the input shape of texts: only a tokenizer and a model say how long
 _MAX_WIDTH, _MAX_ENTRIES, _MAX_NODES = 4096, 16, 2000  # of a net's arguments; far beyond what fits an edge device
 
 
 @dataclass(frozen=True, slots=True)
 class DataShape:
-    """input_shape: of one model input, channel first, no batch. classes: how many."""
+    """input_shape: of one model input, channel first, no batch; TEXT for texts. classes: how many."""
 
     input_shape: Shape
     classes: int
@@ -40,7 +44,16 @@ def data_shape(config: DataConfig) -> DataShape | None:
         return BY_NAME[config.source]
     if config.idx is not None:
         return _idx_shape(Path(config.idx))
+    if config.csv is not None or config.jsonl is not None:
+        return _table_shape(config)
     return _npz_shape(Path(config.npz)) if config.npz is not None else None
+
+
+def columns_of(config: DataConfig) -> "Columns":
+    """What the columns of a csv or jsonl source are for."""
+    from compress.readers.table import Columns
+
+    return Columns(config.label, config.text, config.features, config.classes, config.split, config.group)
 
 
 def net_graph(config: NetConfig, data: DataShape | None) -> Graph | None:
@@ -124,6 +137,13 @@ def _idx_shape(folder: Path) -> DataShape:
 
     size, classes = idx_shape(idx_files(folder))
     return DataShape((1, *size), classes)
+
+
+def _table_shape(config: DataConfig) -> DataShape:
+    from compress.readers.table import table_shape
+
+    features, classes = table_shape(Path(config.csv or config.jsonl or ""), columns_of(config))
+    return DataShape((features,) if config.text is None else TEXT, classes)
 
 
 def _npz_shape(path: Path) -> DataShape:

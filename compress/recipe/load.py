@@ -92,7 +92,7 @@ def _parts(value: Mapping[str, Any]) -> Parts:
 
 
 def _known(parts: dict[str, Any]) -> dict[str, Any]:
-    return {k: parts.get(k) for k in ("data", "teacher", "student", "target", "export", "measure", "budget")}
+    return {k: parts.get(k) for k in ("task", "data", "teacher", "student", "target", "export", "measure", "budget")}
 
 
 def _one(hint: Any, value: Any) -> Any:

@@ -23,6 +23,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Patterns = Literal["all"] | tuple[str, ...]
 ExportFormat = Literal["onnx", "tflite", "onnx-float32", "tflite-float32", "tflite-float16"]
+Task = Literal["image-classification", "classification", "text-classification", "sensor-classification"]
 Target = Literal["x86-vnni", "x86-avx2", "arm64", "armv7", "tflite"]
 
 _FOR_A_KEY: dict[str, bool] = {"for a cache key": True}  # compared by identity
@@ -71,17 +72,48 @@ class DataConfig(_Config):
     npz: str | None = Field(None, description="An .npz with x_train, y_train, x_test, y_test (classes optional).")
     hf: str | None = Field(None, description="A Hugging Face data set id; needs a network and the hf extra.")
     revision: str | None = Field(None, description="The commit of the hub data set; wanted with hf.")
+    csv: str | None = Field(None, description="A .csv or .tsv file with a header row, UTF-8.")
+    jsonl: str | None = Field(None, description="A .jsonl file: one JSON object a line, UTF-8.")
+    test_file: str | None = Field(None, description="csv, jsonl: another file of the same kind, the test split.")
+    text: str | None = Field(None, description="csv, jsonl: the column of texts; without, rows are numbers.")
+    features: tuple[str, ...] = Field(
+        (), description="csv, jsonl: the number columns; empty: all without another role."
+    )
+    label: str = Field("label", description="csv, jsonl: the column of labels.")
+    classes: tuple[str, ...] = Field((), description="csv, jsonl: the labels in order; empty: those found, sorted.")
+    split: str | None = Field(None, description="csv, jsonl: a column of train, validation and test.")
+    group: str | None = Field(
+        None, description="csv, jsonl: a column (npz: an array) whose equal values stay on one side of every split."
+    )
     validation: Fraction = Field(0.125, description="Share of the training examples held out for selection.")
     test: Fraction = Field(0.2, description="Share held out for the final figures where a source has no test split.")
     calibration: Count = Field(512, description="Training examples used to find activation ranges.")
     limit: Count | None = Field(None, description="Use at most this many training examples (test: a fifth of it).")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
+    SOURCES: ClassVar[tuple[str, ...]] = ("source", "idx", "npz", "hf", "csv", "jsonl")
+    COLUMNS: ClassVar[tuple[str, ...]] = ("test_file", "text", "features", "label", "classes", "split", "group")
+    ADDED: ClassVar[frozenset[str]] = frozenset({"csv", "jsonl", *COLUMNS})
+
+    @property
+    def kind(self) -> str:
+        """Which of SOURCES it names."""
+        return next(n for n in self.SOURCES if getattr(self, n) is not None)
+
     @model_validator(mode="after")
     def _one_source(self) -> "DataConfig":
-        named = [n for n in ("source", "idx", "npz", "hf") if getattr(self, n) is not None]
+        named = [n for n in self.SOURCES if getattr(self, n) is not None]
         if len(named) != 1:
-            raise ValueError(f"give exactly one of source, idx, npz, hf; got {named or 'none'}")
+            raise ValueError(f"give exactly one of {', '.join(self.SOURCES)}; got {', '.join(named) or 'none'}")
+        if named[0] not in ("csv", "jsonl"):
+            fields = type(self).model_fields
+            given = [n for n in self.COLUMNS if getattr(self, n) != fields[n].default]
+            if strange := [n for n in given if (n, named[0]) != ("group", "npz")]:
+                raise ValueError(f"{', '.join(strange)}: not for {named[0]}; csv and jsonl take it")
+        if self.text is not None and self.features:
+            raise ValueError("give text or features, not both")
+        if named[0] == "npz" and self.group not in (None, "group"):
+            raise ValueError("an npz keeps its groups in the array `group`; write `group: group`")
         return self
 
 
@@ -293,7 +325,7 @@ class Recipe(_Config):
     version: Literal[1]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Names the run folder.")
     seed: int = Field(0, ge=0, lt=2**31)
-    task: Literal["image-classification"] = "image-classification"
+    task: Task = "image-classification"
     target: Target = Field("x86-vnni", description="The kind of device to be right and fast on.")
     data: DataConfig
     teacher: TeacherConfig

@@ -224,3 +224,22 @@ def test_no_heavy_library_is_imported():
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
 
     assert json.loads(done.stdout) == []
+
+
+def test_a_csv_of_texts_comes_with_its_fingerprint(tmp_path):
+    path = tmp_path / "reviews.csv"
+    path.write_text("review,stars\n" + "".join(f"text {i},{i % 2 + 1}\n" for i in range(40)))
+    config = DataConfig(csv=str(path), text="review", label="stars", validation=0.25)
+    handle = open_data(config, 0)
+    data = handle.load()
+
+    assert (data.name, data.classes, len(data.train), len(data.test)) == ("reviews", ("1", "2"), 24, 8)
+    assert data.train.x[0].startswith("text ")
+    assert open_data(config.model_copy(update={"classes": ("2", "1")}), 0).fingerprint != handle.fingerprint
+    path.write_text(path.read_text() + "one more,1\n")
+    assert open_data(config, 0).fingerprint != handle.fingerprint
+
+
+def test_an_absent_table_names_the_key(tmp_path):
+    with pytest.raises(DataError, match=r"data\.jsonl .*absent\.jsonl: there is no such file"):
+        open_data(DataConfig(jsonl=str(tmp_path / "absent.jsonl")), 0)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from compress.data.splits import make_dataset, stratified
 from compress.errors import DataError
 from compress.readers.raw import Raw
+from compress.readers.texts import Texts
 from compress.recipe.schema import DataConfig
 
 CONFIG = DataConfig(npz="toy.npz", validation=0.25, test=0.2, calibration=12)
@@ -149,3 +150,48 @@ def test_stratified_takes_the_asked_number_in_proportion(labels, data):
         exact, got = np.sum(y == c) * count / len(y), np.sum(y[taken] == c)
         assert got >= (1 if count >= kinds else 0)
         assert abs(got - exact) < kinds + 1
+
+
+def test_groups_stay_on_one_side_of_every_split():
+    x, y = toy(240)
+    group = np.repeat(np.array([f"person {i}" for i in range(12)]), 20)
+    data = build(Raw(x, y, group=group))
+
+    people = [set(s.group.tolist()) for s in (data.train, data.validation, data.test)]
+    assert [len(p) for p in people] == [8, 2, 2]
+    assert sum(map(len, people)) == len(set.union(*people)) == 12
+    assert set(data.calibration.group.tolist()) <= people[0]
+    other = build(Raw(x, y, group=group), seed=1)
+    assert set(other.test.group.tolist()) != people[2]
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        (np.zeros(60, np.int64), "1 groups cannot be shared out"),
+        (np.arange(60) % 3, "no 1 of 3 groups leave every class on both sides"),
+        (np.zeros(5, np.int64), "60 examples but 5 groups"),
+        (np.zeros(60), "group is float64"),
+    ],
+)
+def test_groups_that_cannot_be_split_are_explained(group, message):
+    with pytest.raises(DataError, match=message):
+        build(Raw(*toy(), group=group))
+
+
+def test_texts_are_split_like_arrays_and_wait_for_a_tokenizer():
+    texts = Texts(str(i) for i in range(60))
+    data = build(Raw(texts, toy()[1], x_validation=texts[:6], y_validation=toy()[1][:6]))
+
+    assert (len(data.train), len(data.validation), len(data.test)) == (48, 6, 12)
+    assert {*data.train.x, *data.test.x} == set(texts)
+    assert not len(data.without_test().test.x)
+    with pytest.raises(DataError, match="without a tokenizer"):
+        data.inputs(data.train)
+    changed = data.with_preprocessing(len, "words")
+    assert (changed.inputs(changed.train), changed.fingerprint == data.fingerprint) == (48, False)
+
+
+def test_a_test_split_of_another_kind_is_refused():
+    with pytest.raises(DataError, match="test examples are texts, training ones uint8"):
+        build(Raw(*toy(), Texts(["a", "b", "c"]), np.arange(3)))
