@@ -74,6 +74,10 @@ class MeasureError(CompressError):
     """The number would be untrustworthy, so none is given."""
 
 
+class DeviceError(CompressError):
+    """A device cannot be reached or used, or lost what it was doing."""
+
+
 class CacheError(CompressError):
     """The cache or the run folder cannot be written."""
 

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "evaluate": {"errors", "data", "result"},
     "benchmark": {"errors", "result"},
     "report": {"errors", "result"},
+    "devices": {"errors", "recipe", "benchmark"},
     "doctor": {"errors", "benchmark", "recipe"},
     "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate",
             "benchmark", "report", "result"},
