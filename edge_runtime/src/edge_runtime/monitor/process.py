@@ -1,0 +1,176 @@
+"""What a monitor holds in one process: what waits to be described, what has been counted, what waits to be written."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from edge_runtime.features import output_features
+from edge_runtime.monitor import histogram
+from edge_runtime.monitor.counters import Counters
+from edge_runtime.monitor.rules import Alarm
+from edge_runtime.monitor.store import MOST_PREDICTIONS
+from edge_runtime.monitor.watcher import Watcher
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_runtime.statistics import Statistics
+
+BATCH = 64  # examples described at a time: numpy's cost per call is spread over them
+_MOST_WAITING = 4096  # while another thread describes; beyond it examples are counted as dropped
+_LARGEST_STEP = 4096
+_MOST_ALARMS = 1000
+
+
+class Candidate(NamedTuple):
+    """A described example, for the queue to consider."""
+
+    id: str
+    inputs: NDArray[Any]
+    features: NDArray[np.float32]
+    logits: NDArray[np.float32] | None
+
+
+class Process:
+    """Counts of one process, safe for its threads. A forked child starts a new one.
+
+    every: describe each n-th example at most; share: of the calls' own time that describing may take.
+    """
+
+    def __init__(
+        self, statistics: Statistics | None, *, every: int, share: float, false_alarm_every: float, window: int
+    ) -> None:
+        self.pid = os.getpid()
+        self.source = f"{self.pid:x}-{os.urandom(4).hex()}"
+        self.lock = threading.Lock()
+        self.watcher = None
+        if statistics is not None:
+            self.watcher = Watcher(statistics, false_alarm_every=false_alarm_every, window=window)
+        self.statistics = statistics
+        self.now, self.before = self.fresh(), self.fresh()
+        self.unwritten = self.fresh()
+        self.predictions: deque[tuple[str, float, float, float]] = deque(maxlen=MOST_PREDICTIONS)
+        self.alarms: list[Alarm] = []
+        self.drifting = False
+        self.step, self._every, self._share = every, every, share
+        self._cost_s, self._call_s = 0.0, 0.0
+        self._number = itertools.count()
+        self._calls: list[tuple[float, int]] = []
+        self._waiting: list[tuple[str, Any, Any]] = []
+
+    def fresh(self) -> Counters:
+        """Empty counters that fit the reference."""
+        return Counters(0, 1) if self.statistics is None else Counters.like(self.statistics)
+
+    def take(self, inputs: Any, logits: NDArray[np.float32] | None, latency_ms: float, count: int) -> list[str]:
+        """One call's examples into the waiting lists; their ids. Appends only: any thread, no lock."""
+        ids = []
+        for i in range(count):
+            n = next(self._number)
+            id = f"{self.source}-{n:x}"
+            ids.append(id)
+            watched = inputs is not None and n % self.step == 0
+            self._waiting.append((id, inputs[i] if watched else None, None if logits is None else logits[i]))
+        self._calls.append((latency_ms, count))
+        return ids
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to fold."""
+        return len(self._waiting) >= BATCH * min(self.step, 8)
+
+    def number(self, value: float, latency_ms: float) -> str:
+        """A numeric answer, for labels to be compared with; its id."""
+        id = f"{self.source}-{next(self._number):x}"
+        with self.lock:
+            self.predictions.append((id, time.time(), value, 1.0))
+        self._calls.append((latency_ms, 1))
+        return id
+
+    def fold(self, *, wait: bool) -> tuple[list[Alarm], list[Candidate]]:
+        """Describe and count what waits, unless another thread is at it; the alarms and queue candidates that gives."""
+        if not self.lock.acquire(blocking=wait):
+            if len(self._waiting) > _MOST_WAITING:
+                self._waiting = self._waiting[-_MOST_WAITING // 2 :]
+                self.now.dropped += _MOST_WAITING // 2
+            return [], []
+        try:
+            began = time.perf_counter()
+            calls, self._calls = self._calls, []
+            waiting, self._waiting = self._waiting, []
+            if not calls and not waiting:
+                return [], []
+            latencies = [ms for ms, _ in calls]
+            busy_s, examples = sum(latencies) / 1e3, sum(count for _, count in calls)
+            self.now.calls += len(calls)
+            self.now.examples += examples
+            self.now.busy_s += busy_s
+            self.now.latency += histogram.buckets(latencies)
+            alarms, candidates = self._describe(waiting)
+            spent_s = time.perf_counter() - began
+            self.now.monitor_s += spent_s
+            self._adapt(spent_s, len(candidates), busy_s, examples)
+            self.alarms = (self.alarms + alarms)[-_MOST_ALARMS:]
+            return alarms, candidates
+        finally:
+            self.lock.release()
+
+    def _describe(self, waiting: list[tuple[str, Any, Any]]) -> tuple[list[Alarm], list[Candidate]]:
+        """A batch at a time: remember each answer for the labels that may come, describe what is to be watched."""
+        alarms, candidates = [], []
+        for start in range(0, len(waiting), BATCH):
+            batch = [w for w in waiting[start : start + BATCH] if w[2] is not None]
+            ids, inputs, logits = zip(*batch) if batch else ((), (), ())
+            if ids:
+                rows = np.stack(logits)
+                found, classes = output_features(rows), rows.argmax(axis=1)
+                now = time.time()
+                self.predictions.extend(zip(ids, (now,) * len(ids), classes.tolist(), found[:, 0].tolist()))
+                chosen = [i for i, x in enumerate(inputs) if x is not None]
+                answers = (found, classes) if len(chosen) == len(ids) else (found[chosen], classes[chosen])
+            else:  # a model without logits: only its inputs can be watched
+                batch, answers = waiting[start : start + BATCH], None
+                ids, inputs, _ = zip(*batch)
+                chosen = [i for i, x in enumerate(inputs) if x is not None]
+            if self.watcher is None or not chosen:
+                continue
+            described = [inputs[i] for i in chosen]
+            features = self.watcher.take(described, answers, self.now)
+            candidates += [
+                Candidate(ids[i], x, f, None if answers is None else logits[i])
+                for i, x, f in zip(chosen, described, features)
+            ]
+            if alarm := self._drift_alarm():
+                alarms.append(alarm)
+        return alarms, candidates
+
+    def _drift_alarm(self) -> Alarm | None:
+        """Raised where the detector reaches its threshold; ended at half of it."""
+        assert self.watcher is not None
+        detector = self.watcher.detector
+        level = detector.level / detector.threshold
+        wanted = level >= (0.5 if self.drifting else 1.0)
+        if wanted == self.drifting:
+            return None
+        self.drifting = wanted
+        cause = detector.cause if wanted else "inputs and answers are as in the reference again"
+        return Alarm(time.time(), "drift", wanted, level, 1.0 if wanted else 0.5, cause)
+
+    def _adapt(self, spent_s: float, described: int, busy_s: float, examples: int) -> None:
+        """Describe so few examples that it costs no more than its share of the calls' own time."""
+        if not described or not examples:
+            return
+        blend = 0.2 if self._cost_s else 1.0
+        self._cost_s += blend * (spent_s / described - self._cost_s)
+        self._call_s += blend * (busy_s / examples - self._call_s)
+        if self._call_s > 0:
+            wanted = math.ceil(self._cost_s / (self._share * self._call_s))
+            self.step = max(self._every, min(wanted, _LARGEST_STEP))
