@@ -4,29 +4,35 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import edge_runtime
 import numpy as np
 from edge_runtime.errors import EdgeError
+from edge_runtime.kinds import AnyPreprocessing
 from edge_runtime.manifest import (
     MODEL_FORMATS,
     Manifest,
     ModelFile,
     SelfTest,
+    Signature,
     TensorInfo,
     file_info,
     write_manifest,
     write_npz,
 )
-from edge_runtime.preprocessing import Preprocessing
+from edge_runtime.model_file import ANY_LAYOUT
+from edge_runtime.reference import pack_inputs, pack_outputs
+from edge_runtime.text import TextPreprocessing
 from numpy.typing import NDArray
 
 from compress import __version__
 from compress.errors import ExportError
 
 _REFERENCE = "reference.npz"
+_STATISTICS = "statistics.json"
 _STEPS = 2.5  # of the output grid: integer kernels on other CPUs were seen to differ by up to two steps
 _RELATIVE = {"float32": 1e-3, "float16": 1e-3}  # of the largest logit, where there is no grid
 _RELATIVE_ELSE = 2e-2  # ranges found while running: a rounding that flips early is seen in every logit
@@ -38,15 +44,19 @@ def write_bundle(
     name: str,
     task: str,
     labels: Sequence[str],
-    preprocessing: Preprocessing,
+    preprocessing: AnyPreprocessing,
     files: Mapping[str, bytes],
     precision: str,
-    reference_inputs: NDArray[Any],
+    reference_inputs: Any,
+    statistics: bytes | None = None,
 ) -> Manifest:
     """Write a bundle folder, whole or not at all; a bundle that stands there is replaced.
 
     files: "onnx" and/or "tflite" -> content, in the order in which a device is to prefer them.
-    reference_inputs: raw examples (n, ...), as the preprocessing takes them, for the self-test.
+    preprocessing: of texts, one that holds its tokenizer; it goes into the bundle.
+    reference_inputs: raw examples for the self-test, as the preprocessing takes them: an array (n, ...), a sequence of
+        str, or of dicts of arrays.
+    statistics: content of statistics.json, what a monitor holds the field against.
 
     Raises:
         ExportError: a file does not run, or does not fit labels, preprocessing or reference inputs.
@@ -54,10 +64,28 @@ def write_bundle(
     if not files or not set(files) <= set(MODEL_FORMATS):
         what = f"a bundle cannot hold {', '.join(sorted(files)) or 'no model'}"
         raise ExportError(what, f"bundle {folder.name}", f"give {' and/or '.join(MODEL_FORMATS)}")
+    extra: dict[str, bytes] = {}
+    if isinstance(preprocessing, TextPreprocessing):
+        if preprocessing.content is None:
+            fix = "give preprocessing.with_tokenizer(content of tokenizer.json)"
+            raise ExportError("the tokenizer of these texts is not open", f"bundle {folder.name}", fix)
+        extra[preprocessing.tokenizer] = preprocessing.content
+    if statistics is not None:
+        extra[_STATISTICS] = statistics
     work = _fresh(folder, "new")
     work.mkdir(parents=True)
     try:
-        manifest = _fill(work, name, task, labels, preprocessing, files, precision, reference_inputs)
+        models = {}
+        for kind, data in files.items():
+            describe = _onnx_model if kind == "onnx" else _tflite_model
+            models[kind] = describe(data, f"model.{kind}", precision, preprocessing, bool(labels))
+            extra[f"model.{kind}"] = data
+        draft = Manifest(
+            name=name, created_by=f"compress {__version__}", task=task, labels=tuple(labels),
+            preprocessing=preprocessing, models=tuple(entry for entry, _ in models.values()), files={},
+            self_test=SelfTest(_REFERENCE, 1.0, 0.0), reference_statistics=_STATISTICS if statistics else None,
+        )  # fmt: skip
+        manifest = _fill(work, draft, extra, {kind: step for kind, (_, step) in models.items()}, reference_inputs)
         _replace(work, folder)
     except EdgeError as error:
         raise ExportError(error.what, f"bundle {folder.name}: {error.where}", error.fix) from error
@@ -67,40 +95,40 @@ def write_bundle(
 
 
 def _fill(
-    folder: Path, name: str, task: str, labels: Sequence[str], preprocessing: Preprocessing, files: Mapping[str, bytes],
-    precision: str, inputs: NDArray[Any],
-) -> Manifest:  # fmt: skip
-    models, steps = [], []
-    for kind, data in files.items():
-        path = f"model.{kind}"
-        (folder / path).write_bytes(data)
-        entry, step = (_onnx_model if kind == "onnx" else _tflite_model)(data, path, precision)
-        models.append(entry)
-        steps.append(step)
+    folder: Path, draft: Manifest, content: Mapping[str, bytes], steps: Mapping[str, float], inputs: Any
+) -> Manifest:
+    """Write every file, run the models on the reference inputs, write what they answered.
 
-    def write(logits: Mapping[str, NDArray[np.float32]], agreement: float, difference: float) -> Manifest:
-        write_npz(folder / _REFERENCE, {"inputs": inputs, **{f"logits_{k}": v for k, v in logits.items()}})
-        paths = (*(m.path for m in models), _REFERENCE)
-        facts = {path: file_info((folder / path).read_bytes()) for path in paths}
-        manifest = Manifest(
-            name=name, created_by=f"compress {__version__}", task=task, labels=tuple(labels),
-            preprocessing=preprocessing, models=tuple(models), files=facts,
-            self_test=SelfTest(_REFERENCE, agreement, difference),
-        )  # fmt: skip
+    steps: format -> step of the output's grid (0.0 where the answers are not on one).
+    """
+    for path, data in content.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+
+    def write(answers: Mapping[str, NDArray[Any]], agreement: float, difference: float) -> Manifest:
+        write_npz(folder / _REFERENCE, {**pack_inputs(draft, inputs), **answers})
+        facts = {path: file_info((folder / path).read_bytes()) for path in (*content, _REFERENCE)}
+        manifest = replace(draft, files=facts, self_test=SelfTest(_REFERENCE, agreement, difference))
         write_manifest(folder, manifest)
         return manifest
 
     write({}, 1.0, 0.0)  # edge_runtime opens whole bundles only
-    logits = {}
-    for entry in models:
+    logits, answers, allowed = {}, {}, []
+    for entry in draft.models:
         with edge_runtime.load(folder, engine=entry.format) as model:
-            logits[entry.format] = model.logits(inputs)
-    relative = _RELATIVE.get(precision, _RELATIVE_ELSE)
-    allowed = [
-        step * _STEPS if step else relative * max(1.0, float(np.abs(logits[m.format]).max()))
-        for step, m in zip(steps, models, strict=True)
-    ]
-    return write(logits, _certain(logits.values(), max(allowed)), max(allowed))
+            if draft.labels:
+                logits[entry.format] = model.logits(inputs)
+                answers[f"logits_{entry.format}"] = logits[entry.format]
+                largest = float(np.abs(logits[entry.format]).max())
+            else:
+                outputs = [model.outputs(example) for example in inputs]
+                answers |= pack_outputs(outputs, entry.format, [t.name for t in entry.outputs])
+                largest = max(float(np.abs(a).max(initial=0.0)) for found in outputs for a in found.values())
+        step = steps[entry.format]
+        relative = _RELATIVE.get(entry.precision, _RELATIVE_ELSE)
+        allowed.append(step * _STEPS if step else relative * max(1.0, largest))
+    agreement = _certain(logits.values(), max(allowed)) if draft.labels else 1.0
+    return write(answers, agreement, max(allowed))
 
 
 def _certain(logits: Any, difference: float) -> float:
@@ -112,36 +140,70 @@ def _certain(logits: Any, difference: float) -> float:
     return min(shares)
 
 
-def _onnx_model(data: bytes, path: str, precision: str) -> tuple[ModelFile, float]:
+def _onnx_model(
+    data: bytes, path: str, precision: str, preprocessing: AnyPreprocessing, labelled: bool
+) -> tuple[ModelFile, float]:
     """The manifest's entry and the step of the output's grid (0.0 where the logits are not on one)."""
     import onnx
     from onnx import numpy_helper
 
     graph = onnx.load_from_string(data).graph
-    shapes = [tuple(d.dim_value for d in v.type.tensor_type.shape.dim)[1:] for v in (graph.input[0], graph.output[0])]
-    source = TensorInfo(graph.input[0].name, shapes[0], "NCHW" if len(shapes[0]) == 3 else "NC")
-    target = TensorInfo(graph.output[0].name, shapes[1])
-    last = next(n for n in graph.node if target.name in n.output)
     constants = {i.name: i for i in graph.initializer}
-    step = float(numpy_helper.to_array(constants[last.input[1]])) if last.op_type == "DequantizeLinear" else 0.0
-    return ModelFile("onnx", path, precision, source, target), step
+    given = preprocessing.kind == "tensors"
+    inputs = [_onnx_tensor(v, whole=given) for v in graph.input if v.name not in constants]
+    outputs = [_onnx_tensor(v, whole=not labelled) for v in graph.output]
+    entry = ModelFile("onnx", path, precision, tuple(inputs), tuple(outputs))
+    last = next((n for n in graph.node if entry.output.name in n.output), None)
+    on_grid = last is not None and last.op_type == "DequantizeLinear" and last.input[1] in constants
+    return entry, float(numpy_helper.to_array(constants[last.input[1]])) if last and on_grid else 0.0
 
 
-def _tflite_model(data: bytes, path: str, precision: str) -> tuple[ModelFile, float]:
+def _onnx_tensor(value: Any, *, whole: bool) -> TensorInfo:
+    """whole: the shape stands in full, with the batch."""
+    from onnx import TensorProto
+
+    tensor = value.type.tensor_type
+    name = TensorProto.DataType.Name(tensor.elem_type).lower()
+    dtype = {"float": "float32"}.get(name, name)
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    if whole:
+        return TensorInfo(value.name, shape, ANY_LAYOUT, dtype)
+    layout = "NL" if dtype in ("int32", "int64") else "NCHW" if len(shape) == 4 else "NC"
+    return TensorInfo(value.name, shape[1:], layout, dtype)
+
+
+def _tflite_model(
+    data: bytes, path: str, precision: str, preprocessing: AnyPreprocessing, labelled: bool
+) -> tuple[ModelFile, float]:
+    """As _onnx_model. A file with more than one signature is taken to have one for each length of a text."""
     from ai_edge_litert import schema_py_generated as schema
 
-    graph = schema.ModelT.InitFromPackedBuf(data).subgraphs[0]
+    model = schema.ModelT.InitFromPackedBuf(data)
+    graph = model.subgraphs[0]
     source, target = (_tflite_tensor(graph.tensors[i], schema) for i in (graph.inputs[0], graph.outputs[0]))
-    return ModelFile("tflite", path, precision, source, target), target.scale or 0.0
+    signatures = []
+    if preprocessing.kind == "text" and model.signatureDefs:
+        for one in model.signatureDefs:
+            length = int(model.subgraphs[one.subgraphIndex].tensors[one.inputs[0].tensorIndex].shape[1])
+            signatures.append(Signature(length, one.signatureKey.decode()))
+        names = [side[0].name.decode() for side in (model.signatureDefs[0].inputs, model.signatureDefs[0].outputs)]
+        source, target = replace(source, name=names[0], shape=(None,)), replace(target, name=names[1])
+    entry = ModelFile(
+        "tflite", path, precision, (source,), (target,), tuple(sorted(signatures, key=lambda s: s.length))
+    )
+    return entry, target.scale or 0.0
 
 
 def _tflite_tensor(tensor: Any, schema: Any) -> TensorInfo:
     shape = tuple(int(d) for d in tensor.shape[1:])
+    name, kinds = tensor.name.decode(), schema.TensorType
+    if tensor.type in (kinds.INT32, kinds.INT64):
+        return TensorInfo(name, shape, "NL", "int32" if tensor.type == kinds.INT32 else "int64")
     layout = "NHWC" if len(shape) == 3 else "NC"
-    if tensor.type != schema.TensorType.INT8:
-        return TensorInfo(tensor.name.decode(), shape, layout)
+    if tensor.type != kinds.INT8:
+        return TensorInfo(name, shape, layout)
     q = tensor.quantization
-    return TensorInfo(tensor.name.decode(), shape, layout, "int8", float(q.scale[0]), int(q.zeroPoint[0]))
+    return TensorInfo(name, shape, layout, "int8", float(q.scale[0]), int(q.zeroPoint[0]))
 
 
 def _replace(work: Path, folder: Path) -> None:

@@ -111,17 +111,17 @@ def entry(kind):
     nhwc, nchw = ("input", (HEIGHT, WIDTH, 1), "NHWC"), ("input", (1, HEIGHT, WIDTH), "NCHW")
     logits = TensorInfo("logits", (CLASSES,))
     return {
-        "onnx": ModelFile("onnx", "model.onnx", "float32", TensorInfo(*nchw), logits),
+        "onnx": ModelFile("onnx", "model.onnx", "float32", (TensorInfo(*nchw),), (logits,)),
         "onnx-uint8": ModelFile(
-            "onnx", "model.onnx", "int8", TensorInfo(*nchw, "uint8", IN_SCALE, IN_ZERO + 128), logits
+            "onnx", "model.onnx", "int8", (TensorInfo(*nchw, "uint8", IN_SCALE, IN_ZERO + 128),), (logits,)
         ),
-        "tflite": ModelFile("tflite", "model.tflite", "float32", TensorInfo(*nhwc), logits),
+        "tflite": ModelFile("tflite", "model.tflite", "float32", (TensorInfo(*nhwc),), (logits,)),
         "tflite-int8": ModelFile(
             "tflite",
             "model.tflite",
             "int8",
-            TensorInfo(*nhwc, "int8", IN_SCALE, IN_ZERO),
-            TensorInfo("logits", (CLASSES,), "NC", "int8", OUT_SCALE, OUT_ZERO),
+            (TensorInfo(*nhwc, "int8", IN_SCALE, IN_ZERO),),
+            (TensorInfo("logits", (CLASSES,), "NC", "int8", OUT_SCALE, OUT_ZERO),),
         ),
     }[kind]
 

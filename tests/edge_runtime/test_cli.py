@@ -99,7 +99,7 @@ def test_predict_shows_the_best_labels_of_each_file_and_example(run, bundle, ima
 
     lines = [line.split() for line in out.splitlines()]
     assert code == 0
-    assert lines[0] == ["file", "label", "score", "ms"]
+    assert lines[0] == ["input", "label", "score", "ms"]
     assert lines[1][:3] == [str(image), expected.label, f"{expected.score:.4f}"]
     assert len(lines[2]) == 2
     assert [line[0] for line in lines[3::2]] == [f"{tmp_path}/two.npy[0]", f"{tmp_path}/two.npy[1]"]
@@ -108,7 +108,7 @@ def test_predict_shows_the_best_labels_of_each_file_and_example(run, bundle, ima
 
 
 def test_bench_reports_engine_and_predict_apart(run, bundle, monkeypatch):
-    monkeypatch.setattr("edge_runtime.cli._WARM_UP_S", 0.0)
+    monkeypatch.setattr("edge_runtime.commands.bench._WARM_UP_S", 0.0)
 
     code, out, _ = run("bench", bundle, "--runs", 20)
     assert code == 0
@@ -134,7 +134,7 @@ def test_a_folder_without_a_bundle_is_one_clear_error(run, tmp_path, image, comm
         ((), "the following arguments are required: COMMAND"),
         (("train", "x"), "invalid choice: 'train'"),
         (("bench", "x", "--runs", "0"), "0 is not from 1 to 1,000,000"),
-        (("bench", "x", "--threads", "many"), "invalid _positive value|invalid .*'many'"),
+        (("bench", "x", "--threads", "many"), "invalid positive value: 'many'"),
         (("info", "x", "--engine", "onnx"), "unrecognized arguments"),
         (("check", "x", "--engine", "cuda"), "invalid choice: 'cuda'"),
     ],
@@ -157,7 +157,7 @@ def test_wrong_input_exits_2_and_names_the_file(run, bundle, tmp_path):
 
 
 def shell(*arguments, **environment):
-    clean = {"PATH": os.environ["PATH"], **environment}
+    clean = {k: v for k, v in os.environ.items() if k in ("PATH", "PYTHONPATH")} | environment
     command = [sys.executable, "-m", "edge_runtime", *map(str, arguments)]
     return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=60, check=False)
 

@@ -41,19 +41,19 @@ def test_the_documented_keys_are_the_ones_written(doc):
         *("models", "files", "self_test"),
     ]
     assert doc["format"] == "edge-bundle"
-    assert doc["format_version"] == 1
-    assert list(doc["models"][0]) == ["format", "path", "precision", "input", "output"]
-    assert list(doc["models"][0]["input"]) == ["name", "shape", "layout", "dtype", "scale", "zero_point"]
+    assert doc["format_version"] == 2
+    assert list(doc["models"][0]) == ["format", "path", "precision", "inputs", "outputs", "signatures"]
+    assert list(doc["models"][0]["inputs"][0]) == ["name", "shape", "layout", "dtype", "scale", "zero_point"]
     assert list(doc["files"]["model.onnx"]) == ["sha256", "size_bytes"]
     assert list(doc["self_test"]["tolerance"]) == ["agreement", "largest_difference"]
 
 
 def test_a_newer_format_says_what_to_upgrade(doc):
     with pytest.raises(BundleError) as caught:
-        Manifest.from_json({**doc, "format_version": 2, "surprise": 1})
+        Manifest.from_json({**doc, "format_version": 3, "surprise": 1})
 
     assert str(caught.value) == (
-        "manifest.json: the bundle has format_version 2, this edge_runtime reads up to 1\n"
+        "manifest.json: the bundle has format_version 3, this edge_runtime reads up to 2\n"
         "  fix: pip install --upgrade edge-runtime"
     )
 
@@ -61,7 +61,7 @@ def test_a_newer_format_says_what_to_upgrade(doc):
 def test_all_problems_are_listed_at_once(doc):
     doc["labels"][1] = 7
     doc["lables"] = doc.pop("task")
-    doc["models"][0]["input"]["dtype"] = "float64"
+    doc["models"][0]["inputs"][0]["dtype"] = "float64"
     del doc["models"][1]["path"]
     doc["files"]["model.onnx"]["size_bytes"] = True
 
@@ -70,7 +70,7 @@ def test_all_problems_are_listed_at_once(doc):
         "    lables: unknown; did you mean 'labels'?",
         "    task: missing",
         "    labels[1]: 7 is not a string",
-        "    models[0].input.dtype: 'float64' is none of float32, int8, uint8",
+        "    models[0].inputs[0].dtype: 'float64' is none of float32, int8, uint8, int32, int64",
         "    models[1].path: missing",
         "    files[model.onnx].size_bytes: True is not a whole number from 0 to 2147483647",
     ]
@@ -103,22 +103,26 @@ def change(path, value):
         (["name"], "a\x1b[31m", "name: 'a\\x1b[31m' holds characters that cannot be printed"),
         (["labels"], [], "labels: a list is not a list of 1 to 100000 items"),
         (["labels"], ["a", "a", "b"], "labels: two are equal"),
-        (["labels"], ["a", "b"], "models[0].output: shape [3] (NC), but there are 2 labels"),
+        (["labels"], ["a", "b"], "models[0].outputs[0]: shape [3] (NC), but there are 2 labels"),
         (["labels", 0], "\ud800", "labels[0]: '\\ud800' holds characters that cannot be printed"),
         (["preprocessing", "std"], [0.0], "preprocessing: std holds a value that is not positive"),
-        (["preprocessing", "height"], 5, "models[0].input: shape [1, 4, 5] (NCHW), but preprocessing gives [1, 5, 5]"),
-        (["preprocessing"], None, "preprocessing: kind is None, known are image, vector"),
+        (
+            ["preprocessing", "height"],
+            5,
+            "models[0].inputs[0]: shape [1, 4, 5] (NCHW), but preprocessing gives [1, 5, 5]",
+        ),
+        (["preprocessing"], None, "preprocessing: kind is None, known are image, vector, window, text, tensors"),
         (["models"], [], "models: a list is not a list of 1 to 2 items"),
         (["models", 0], None, "models[0]: None is not an object"),
         (["models", 1, "format"], "onnx", "models: two have the same format"),
         (["models", 0, "path"], "other.onnx", "models[0].path: 'other.onnx' is not listed under files"),
         (["models", 0, "path"], "../model.onnx", "models[0].path: '../model.onnx' leaves the bundle folder"),
-        (["models", 0, "input", "shape"], [1, 4], "models[0].input.shape: [1, 4] does not fit layout NCHW"),
-        (["models", 0, "input", "shape"], [1, -4, 5], "models[0].input.shape: want whole numbers from 1"),
-        (["models", 0, "input", "shape"], [1 << 20, 1 << 20, 1], "with a product of at most 67,108,864"),
-        (["models", 0, "input", "scale"], 0.5, "models[0].input.scale: dtype float32 has no scale"),
-        (["models", 0, "input", "dtype"], "int8", "models[0].input.zero_point: dtype int8 needs zero_point"),
-        (["models", 0, "output", "layout"], "NCHW", "models[0].output.shape: [3] does not fit layout NCHW"),
+        (["models", 0, "inputs", 0, "shape"], [1, 4], "models[0].inputs[0].shape: [1, 4] does not fit layout NCHW"),
+        (["models", 0, "inputs", 0, "shape"], [1, -4, 5], "models[0].inputs[0].shape: want whole numbers from 1"),
+        (["models", 0, "inputs", 0, "shape"], [1 << 20, 1 << 20, 1], "with a product of at most 67,108,864"),
+        (["models", 0, "inputs", 0, "scale"], 0.5, "models[0].inputs[0].scale: dtype float32 has no scale"),
+        (["models", 0, "inputs", 0, "dtype"], "int8", "models[0].inputs[0].zero_point: dtype int8 needs zero_point"),
+        (["models", 0, "outputs", 0, "layout"], "NCHW", "models[0].outputs[0].shape: [3] does not fit layout NCHW"),
         (["files", "/etc/passwd"], {}, "files: '/etc/passwd' is not relative with forward slashes"),
         (["files", "manifest.json"], {}, "files: the manifest cannot list itself"),
         (["files", "model.onnx", "sha256"], "AB", "files[model.onnx].sha256: want 64 lower-case hex digits"),

@@ -305,7 +305,7 @@ def altered(folder, **changes):
 )
 def test_a_model_file_that_contradicts_the_manifest_is_refused(make_bundle, kind, change, message):
     folder = make_bundle(kind)
-    altered(folder, input=dataclasses.replace(read_manifest(folder).models[0].input, **change))
+    altered(folder, inputs=(dataclasses.replace(read_manifest(folder).models[0].input, **change),))
 
     with pytest.raises(EngineError, match=message):
         edge_runtime.load(folder)
@@ -359,9 +359,9 @@ def test_canary_the_self_test_fails_where_the_engine_computes_something_else(mak
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({}, r"want arrays `inputs` \(n, ...\) and `logits_onnx` \(n, 3\)"),
-        ({"inputs": np.zeros((2, 4, 5)), "logits_onnx": np.zeros((3, 3), np.float32)}, "want arrays"),
-        ({"inputs": np.zeros(()), "logits_onnx": np.zeros((1, 3), np.float32)}, "want arrays"),
+        ({}, "want an array `inputs`"),
+        ({"inputs": np.zeros((2, 4, 5)), "logits_onnx": np.zeros((3, 3), np.float32)}, "it is .3, 3."),
+        ({"inputs": np.zeros(()), "logits_onnx": np.zeros((1, 3), np.float32)}, "no list of examples"),
         ({"inputs": np.zeros((1, 4, 5)), "logits_onnx": np.zeros((1, 3))}, "`logits_onnx` is not finite float32"),
         (
             {"inputs": np.zeros((1, 4, 5)), "logits_onnx": np.full((1, 3), np.nan, np.float32)},

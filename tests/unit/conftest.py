@@ -52,8 +52,8 @@ def make_bundle(tmp_path_factory):
             "onnx",
             "model.onnx",
             "float32",
-            TensorInfo("input", (1, 4, 4), "NCHW"),
-            TensorInfo("logits", (3,)),
+            (TensorInfo("input", (1, 4, 4), "NCHW"),),
+            (TensorInfo("logits", (3,)),),
         )
         files = {name: file_info((folder / name).read_bytes()) for name in ("model.onnx", "reference.npz")}
         preprocessing = Preprocessing("image", height=4, width=4, channels=1, scale=1 / 255)

@@ -11,8 +11,9 @@ Importing this package starts nothing, logs nothing and changes no global. An en
 
 from __future__ import annotations
 
+from edge_runtime._selftest import CheckReport
 from edge_runtime.errors import BundleError, EdgeError, EngineError, InputError
-from edge_runtime.model import CheckReport, Model, Prediction, load
+from edge_runtime.model import Model, Prediction, load
 
 __all__ = [
     "BundleError",

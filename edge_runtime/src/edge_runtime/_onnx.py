@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.errors import EngineError
+from edge_runtime.model_file import ANY_LAYOUT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_runtime.manifest import ModelFile, TensorInfo
+    from edge_runtime.model_file import ModelFile, TensorInfo
 
-_DTYPES = {"tensor(float)": "float32", "tensor(int8)": "int8", "tensor(uint8)": "uint8"}
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+}
 _BLOCK = 64  # examples a run: larger batches are no faster on a CPU and make the engine's memory grow
 _TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
 _FATAL_ONLY = 4  # errors come back as exceptions; the host's stderr is not ours
@@ -68,24 +75,30 @@ class OnnxEngine:
         except Exception as error:  # its exceptions have no public base class
             fix = "the model may need a newer onnxruntime: pip install --upgrade onnxruntime"
             raise EngineError(f"{self.name} refuses the model: {_first_line(error)}", where, fix) from error
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1:
-            what = f"the model has {len(inputs)} inputs and {len(outputs)} outputs, want one of each"
-            raise EngineError(what, where, "export it again")
-        for found, promised in ((inputs[0], model.input), (outputs[0], model.output)):
-            self._hold_to(promised, found)
-        self._input, self._outputs = model.input.name, [model.output.name]
-        batch = inputs[0].shape[0]
+        for word, found, promised in (
+            ("inputs", self._session.get_inputs(), model.inputs),
+            ("outputs", self._session.get_outputs(), model.outputs),
+        ):
+            if len(found) != len(promised):
+                what = f"the model has {len(found)} {word}, the manifest {len(promised)}"
+                raise EngineError(what, where, "export it again")
+            for one, promise in zip(found, promised):
+                self._hold_to(promise, one)
+        self._input, self._outputs = model.input.name, [t.name for t in model.outputs]
+        first = self._session.get_inputs()[0].shape
+        batch = first[0] if first else None
         self._block = batch if isinstance(batch, int) else _BLOCK
         self._fixed = isinstance(batch, int)
 
     def _hold_to(self, promised: TensorInfo, found: Any) -> None:
-        """The file's own word on a tensor against the manifest's; an axis without a fixed size fits any."""
-        shape = tuple(d if isinstance(d, int) else want for d, want in zip(found.shape[1:], promised.shape))
-        facts = (found.name, shape, _DTYPES.get(found.type, found.type))
-        if len(found.shape) != len(promised.shape) + 1 or facts != (promised.name, promised.shape, promised.dtype):
+        """The file's own word on a tensor against the manifest's. A free dimension is None there, a name here."""
+        want: list[int | str | None] = [*(() if promised.layout == ANY_LAYOUT else ("batch",)), *promised.shape]
+        fits = len(found.shape) == len(want) and all(
+            d == "batch" or not isinstance(given, int) or given == d for given, d in zip(found.shape, want)
+        )
+        if not fits or (found.name, _DTYPES.get(found.type, found.type)) != (promised.name, promised.dtype):
             what = f"the model says {found.name!r} {found.type} {found.shape}, the manifest {promised.name!r} "
-            what += f"{promised.dtype} {['batch', *promised.shape]}"
+            what += f"{promised.dtype} {want}"
             raise EngineError(what, self._where, "write the bundle again with compress")
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
@@ -98,13 +111,17 @@ class OnnxEngine:
             batch = np.concatenate([batch, np.repeat(batch[-1:], short, axis=0)])
         return np.concatenate([self._call(batch[i : i + self._block]) for i in range(0, n, self._block)])[:n]
 
-    def _call(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def run_all(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Every output, in the manifest's order, of one array for each input."""
         try:
-            out: NDArray[Any] = self._session.run(self._outputs, {self._input: batch})[0]
+            out: list[NDArray[Any]] = self._session.run(self._outputs, feeds)
         except Exception as error:
             fix = "run `edge-runtime check` on this device"
             raise EngineError(f"{self.name} failed: {_first_line(error)}", self._where, fix) from error
         return out
+
+    def _call(self, batch: NDArray[Any]) -> NDArray[Any]:
+        return self.run_all({self._input: batch})[0]
 
 
 def _first_line(error: Exception) -> str:

@@ -1,18 +1,18 @@
 """manifest.json: what a bundle holds, and everything about its models that the model files themselves do not say.
 
-Format version 1. A reader refuses unknown keys and newer versions: a manifest it only half understands could run a
-model in the wrong way. Same content, same bytes: there are no dates in it.
+Format version 2; version 1 is read as well. A reader refuses unknown keys and newer versions: a manifest it only half
+understands could run a model in the wrong way. Same content, same bytes: there are no dates in it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_runtime._fields import Fields, text_problem
+from edge_runtime._migrations import MIGRATIONS
 from edge_runtime.errors import BundleError
 from edge_runtime.files import (
     LARGEST_FILE_BYTES,
@@ -24,13 +24,30 @@ from edge_runtime.files import (
     write_atomic,
     write_npz,
 )
-from edge_runtime.preprocessing import Preprocessing
+from edge_runtime.kinds import AnyPreprocessing, preprocessing_from_json
+from edge_runtime.model_file import (
+    ANY_LAYOUT,
+    INTEGER_RANGES,
+    LAYOUTS,
+    MODEL_FORMATS,
+    ModelFile,
+    Signature,
+    TensorInfo,
+    read_model_file,
+    read_path,
+)
+from edge_runtime.tensors import TensorsPreprocessing
+from edge_runtime.text import TextPreprocessing
 
 __all__ = [
+    "INTEGER_RANGES",
+    "LAYOUTS",
+    "MODEL_FORMATS",
     "FileInfo",
     "Manifest",
     "ModelFile",
     "SelfTest",
+    "Signature",
     "TensorInfo",
     "file_info",
     "read_manifest",
@@ -40,54 +57,22 @@ __all__ = [
 ]
 
 FORMAT = "edge-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILE_NAME = "manifest.json"
-TASKS = ("image-classification", "classification")
-MODEL_FORMATS = ("onnx", "tflite")
-LAYOUTS = {"NCHW": 3, "NHWC": 3, "NC": 1}  # -> number of dimensions without the batch
-INTEGER_RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
-DTYPES = ("float32", *INTEGER_RANGES)
+SIGNATURE_NAME = "signature.json"  # beside the manifest, over its bytes
+TENSORS_TASK = "tensors"  # no labels: what the model gives is handed over as it is
+TASKS = ("image-classification", "classification", "text-classification", "sensor-classification", TENSORS_TASK)
 LARGEST_MANIFEST_BYTES = 4 << 20
 _MOST_LABELS = 100_000
-_LARGEST_DIMENSION = 1 << 24
-_LARGEST_TENSOR = 1 << 26
-
-# Turns a manifest of version N into one of version N + 1. Empty while 1 is the only version there has been.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """One input or output of a model file.
-
-    shape: without the batch. layout: NCHW, NHWC (images) or NC (vectors, logits).
-    dtype: float32, int8 or uint8; the integer ones carry real = (q - zero_point) * scale, float32 carries neither.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    layout: str = "NC"
-    dtype: str = "float32"
-    scale: float | None = None
-    zero_point: int | None = None
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """One model. precision: for people to read, e.g. "int8"."""
-
-    format: str
-    path: str
-    precision: str
-    input: TensorInfo
-    output: TensorInfo
+_KEYS = ("name", "created_by", "task", "labels", "preprocessing", "models", "files", "self_test")
+_OPTIONAL_KEYS = ("reference_statistics",)
 
 
 @dataclass(frozen=True)
 class SelfTest:
     """Reference examples and what the models made of them.
 
-    path: an .npz with `inputs` (raw examples) and `logits_<format>` (float32) of every model of the bundle.
+    path: an .npz; what is in it, `edge_runtime.reference` says.
     agreement: share of examples, 0..1, whose highest logit must be the same one.
     largest_difference: between any two logits, in their own unit.
     """
@@ -99,16 +84,21 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle, in the order of preference: the first model whose engine is installed is the one that runs."""
+    """A bundle, in the order of preference: the first model whose engine is installed is the one that runs.
+
+    labels: empty for the task "tensors" alone.
+    reference_statistics: path of what the monitor holds a device's inputs against, if the bundle has it.
+    """
 
     name: str
     created_by: str
     task: str
     labels: tuple[str, ...]
-    preprocessing: Preprocessing
+    preprocessing: AnyPreprocessing
     models: tuple[ModelFile, ...]
     files: dict[str, FileInfo]
     self_test: SelfTest
+    reference_statistics: str | None = None
 
     def model(self, format: str) -> ModelFile | None:
         """The model of that format, if the bundle holds one."""
@@ -117,7 +107,7 @@ class Manifest:
     def to_json(self) -> dict[str, Any]:
         """Plain data, the inverse of from_json."""
         tolerance = {k: getattr(self.self_test, k) for k in ("agreement", "largest_difference")}
-        return {
+        doc = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "name": self.name,
@@ -125,10 +115,13 @@ class Manifest:
             "task": self.task,
             "labels": list(self.labels),
             "preprocessing": self.preprocessing.to_json(),
-            "models": [_tensor_lists(asdict(m)) for m in self.models],
+            "models": [m.to_json() for m in self.models],
             "files": {k: asdict(v) for k, v in sorted(self.files.items())},
             "self_test": {"path": self.self_test.path, "tolerance": tolerance},
         }
+        if self.reference_statistics is not None:
+            doc["reference_statistics"] = self.reference_statistics
+        return doc
 
     @staticmethod
     def from_json(doc: Any, where: str = FILE_NAME) -> Manifest:
@@ -139,8 +132,7 @@ class Manifest:
         """
         doc = _migrated(doc, where)
         problems: list[str] = []
-        keys = ("name", "created_by", "task", "labels", "preprocessing", "models", "files", "self_test")
-        top = Fields(doc, "", problems, ("format", "format_version", *keys))
+        top = Fields(doc, "", problems, ("format", "format_version", *_KEYS, *_OPTIONAL_KEYS))
         manifest = _read(top)
         if manifest is not None and not problems:
             problems += _contradictions(manifest)
@@ -204,64 +196,24 @@ def _read(top: Fields) -> Manifest | None:
     name = top.text("name")
     created_by = top.text("created_by")
     task = top.text("task", one_of=TASKS)
-    labels = top.items("labels", fewest=1, most=_MOST_LABELS)
+    labels = top.items("labels", fewest=0 if task == TENSORS_TASK else 1, most=_MOST_LABELS)
     for i, label in enumerate(labels):
         if problem := text_problem(label, 200):
             top.note(f"labels[{i}]", problem)
     preprocessing = None
     if top.has("preprocessing"):
         try:
-            preprocessing = Preprocessing.from_json(top.doc["preprocessing"])
+            preprocessing = preprocessing_from_json(top.doc["preprocessing"])
         except BundleError as error:
             top.note("preprocessing", error.what)
     entries = top.items("models", fewest=1, most=len(MODEL_FORMATS))
-    models = [_model(entry, f"models[{i}]", problems) for i, entry in enumerate(entries)]
+    models = tuple(read_model_file(entry, f"models[{i}]", problems) for i, entry in enumerate(entries))
     files = _files(top.table("files"), problems)
     self_test = _self_test(top.table("self_test"), problems)
+    statistics = read_path(top, "reference_statistics") if "reference_statistics" in top.doc else None
     if problems or preprocessing is None:
         return None
-    return Manifest(name, created_by, task, tuple(labels), preprocessing, tuple(models), files, self_test)
-
-
-def _path(fields: Fields, key: str) -> str:
-    path = fields.text(key)
-    if path and (problem := path_problem(path)):
-        fields.note(key, problem)
-    return path
-
-
-def _model(doc: Any, where: str, problems: list[str]) -> ModelFile:
-    fields = Fields(doc, where, problems, ("format", "path", "precision", "input", "output"))
-    return ModelFile(
-        fields.text("format", one_of=MODEL_FORMATS),
-        _path(fields, "path"),
-        fields.text("precision", longest=40),
-        _tensor(fields.table("input"), f"{where}.input", problems),
-        _tensor(fields.table("output"), f"{where}.output", problems),
-    )
-
-
-def _tensor(doc: Any, where: str, problems: list[str]) -> TensorInfo:
-    fields = Fields(doc, where, problems, ("name", "shape", "layout", "dtype", "scale", "zero_point"))
-    name = fields.text("name")
-    layout = fields.text("layout", one_of=tuple(LAYOUTS))
-    dtype = fields.text("dtype", one_of=DTYPES)
-    shape = fields.items("shape", fewest=1, most=3)
-    total = 1
-    for d in shape:
-        total *= d if type(d) is int and 1 <= d <= _LARGEST_DIMENSION else _LARGEST_TENSOR + 1
-    if total > _LARGEST_TENSOR:
-        limits = f"whole numbers from 1 to {_LARGEST_DIMENSION:,} with a product of at most {_LARGEST_TENSOR:,}"
-        fields.note("shape", f"want {limits}")
-    elif layout and shape and len(shape) != LAYOUTS[layout]:
-        fields.note("shape", f"{shape} does not fit layout {layout}")
-    low, high = INTEGER_RANGES.get(dtype, (-128, 255))
-    scale = fields.number("scale", 1e-30, 1e30, optional=True)
-    zero_point = fields.integer("zero_point", low, high, optional=True)
-    for key in ("scale", "zero_point"):
-        if dtype and key in fields.doc and (fields.doc[key] is None) == (dtype in INTEGER_RANGES):
-            fields.note(key, f"dtype {dtype} {'needs' if dtype in INTEGER_RANGES else 'has no'} {key}")
-    return TensorInfo(name, tuple(shape), layout, dtype, scale, zero_point)
+    return Manifest(name, created_by, task, tuple(labels), preprocessing, models, files, self_test, statistics)
 
 
 def _files(doc: Any, problems: list[str]) -> dict[str, FileInfo]:
@@ -271,7 +223,7 @@ def _files(doc: Any, problems: list[str]) -> dict[str, FileInfo]:
         return {}
     out = {}
     for path, facts in fields.doc.items():
-        if problem := path_problem(path) or ("the manifest cannot list itself" if path == FILE_NAME else ""):
+        if problem := path_problem(path) or _reserved(path):
             fields.note("", problem)
             continue
         entry = Fields(facts, f"files[{path}]", problems, ("sha256", "size_bytes"))
@@ -284,10 +236,15 @@ def _files(doc: Any, problems: list[str]) -> dict[str, FileInfo]:
 
 def _self_test(doc: Any, problems: list[str]) -> SelfTest:
     fields = Fields(doc, "self_test", problems, ("path", "tolerance"))
-    path = _path(fields, "path")
+    path = read_path(fields, "path")
     tolerance = Fields(fields.table("tolerance"), "self_test.tolerance", problems, ("agreement", "largest_difference"))
     agreement = tolerance.number("agreement", 0.0, 1.0)
     return SelfTest(path, agreement or 0.0, tolerance.number("largest_difference", 0.0, 1e30) or 0.0)
+
+
+def _reserved(path: str) -> str:
+    names = {FILE_NAME: "the manifest cannot list itself", SIGNATURE_NAME: "the signature is over the manifest"}
+    return names.get(path, "")
 
 
 def _contradictions(manifest: Manifest) -> list[str]:
@@ -298,25 +255,74 @@ def _contradictions(manifest: Manifest) -> list[str]:
     if len({m.format for m in manifest.models}) != len(manifest.models):
         out.append("models: two have the same format")
     paths = {f"models[{i}].path": m.path for i, m in enumerate(manifest.models)}
-    for where, path in {**paths, "self_test.path": manifest.self_test.path}.items():
-        if path not in manifest.files:
-            out.append(f"{where}: {path!r} is not listed under files")
-    want = manifest.preprocessing.output_shape
+    paths["self_test.path"] = manifest.self_test.path
+    if manifest.reference_statistics is not None:
+        paths["reference_statistics"] = manifest.reference_statistics
+    if isinstance(manifest.preprocessing, TextPreprocessing):
+        paths["preprocessing.tokenizer"] = manifest.preprocessing.tokenizer
+    out += [f"{k}: {path!r} is not listed under files" for k, path in paths.items() if path not in manifest.files]
+    if len(set(paths.values())) != len(paths):
+        out.append("files: one is named for two purposes")
+    if manifest.task == TENSORS_TASK and (
+        manifest.labels or not isinstance(manifest.preprocessing, TensorsPreprocessing)
+    ):
+        out.append("task: tensors has no labels and takes preprocessing of kind tensors")
     for i, model in enumerate(manifest.models):
-        shape, layout = model.input.shape, model.input.layout
-        channel_first = (shape[2], *shape[:2]) if layout == "NHWC" else shape
-        if channel_first != want:
-            out.append(f"models[{i}].input: shape {list(shape)} ({layout}), but preprocessing gives {list(want)}")
-        if model.output.layout != "NC" or model.output.shape != (len(manifest.labels),):
-            wrong = f"{list(model.output.shape)} ({model.output.layout})"
-            out.append(f"models[{i}].output: shape {wrong}, but there are {len(manifest.labels)} labels")
+        out += [f"models[{i}].{problem}" for problem in _input_problems(model, manifest.preprocessing)]
+        out += [f"models[{i}].{problem}" for problem in _output_problems(model, manifest)]
     return out
 
 
-def _tensor_lists(model: dict[str, Any]) -> dict[str, Any]:
-    for key in ("input", "output"):
-        model[key]["shape"] = list(model[key]["shape"])
-    return model
+def _input_problems(model: ModelFile, preprocessing: AnyPreprocessing) -> list[str]:
+    """What the preprocessing gives against what the model takes."""
+    if isinstance(preprocessing, TensorsPreprocessing):
+        if model.format != "onnx":
+            return ["format: a bundle that takes tensors holds an onnx model"]
+        tensors = tuple((t.name, t.shape, t.dtype) for t in model.inputs)
+        promised = tuple(zip(preprocessing.names, preprocessing.shapes, preprocessing.dtypes))
+        if tensors != promised or any(t.layout != ANY_LAYOUT for t in model.inputs):
+            return [f"inputs: not the names, shapes and dtypes of preprocessing, in layout {ANY_LAYOUT}"]
+        return ["signatures: a model that takes tensors has none"] if model.signatures else []
+    if len(model.inputs) != 1:
+        return [f"inputs: {len(model.inputs)}, but preprocessing gives one"]
+    shape, layout = model.input.shape, model.input.layout
+    if isinstance(preprocessing, TextPreprocessing):
+        return _length_problems(model, preprocessing)
+    channel_first = (shape[2], *shape[:2]) if layout == "NHWC" else shape
+    if channel_first != preprocessing.output_shape or layout not in ("NCHW", "NHWC", "NC"):
+        gives = list(preprocessing.output_shape)
+        return [f"inputs[0]: shape {list(shape)} ({layout}), but preprocessing gives {gives}"]
+    return ["signatures: only a model that takes texts has them"] if model.signatures else []
+
+
+def _length_problems(model: ModelFile, preprocessing: TextPreprocessing) -> list[str]:
+    """Whether the model takes every length that the preprocessing gives."""
+    if model.input.layout != "NL":
+        return [f"inputs[0]: layout {model.input.layout}, but preprocessing gives token ids (NL)"]
+    longest = preprocessing.max_length
+    if model.signatures:
+        if model.format != "tflite" or model.input.shape != (None,):
+            return ["signatures: only a tflite model of free length has them"]
+        if model.signatures[-1].length < longest:
+            return [f"signatures: none takes {longest} ids, the max_length of preprocessing"]
+    elif model.input.shape == (None,):
+        if model.format == "tflite":
+            return ["signatures: a tflite model of free length needs one for each length"]
+    elif model.input.shape != (longest,) or preprocessing.lengths != (longest,):
+        return [f"inputs[0]: {model.input.shape[0]} ids, but preprocessing gives {list(preprocessing.lengths)}"]
+    return []
+
+
+def _output_problems(model: ModelFile, manifest: Manifest) -> list[str]:
+    if manifest.task == TENSORS_TASK:
+        strange = [i for i, t in enumerate(model.outputs) if t.layout != ANY_LAYOUT]
+        return [f"outputs[{i}].layout: want {ANY_LAYOUT} for the task tensors" for i in strange]
+    if len(model.outputs) != 1:
+        return [f"outputs: {len(model.outputs)}, but a classifier has one"]
+    if model.output.layout != "NC" or model.output.shape != (len(manifest.labels),):
+        wrong = f"{list(model.output.shape)} ({model.output.layout})"
+        return [f"outputs[0]: shape {wrong}, but there are {len(manifest.labels)} labels"]
+    return []
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
 from edge_runtime._onnx import OnnxEngine
+from edge_runtime._selftest import CheckReport, check, read_reference
 from edge_runtime._tflite import TFLiteEngine
-from edge_runtime.errors import BundleError, EngineError, InputError
-from edge_runtime.files import read_checked, read_npz
-from edge_runtime.inputs import as_array
+from edge_runtime.errors import EngineError, InputError
+from edge_runtime.files import read_checked
+from edge_runtime.inputs import as_array, as_text
 from edge_runtime.manifest import INTEGER_RANGES, Manifest, ModelFile, read_manifest
+from edge_runtime.tensors import TensorsPreprocessing
+from edge_runtime.text import TextPreprocessing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from edge_runtime.kinds import ArrayPreprocessing
+    from edge_runtime.manifest import TensorInfo
+
+    Prepared = Union[NDArray[Any], dict[str, NDArray[Any]]]
 
 ENGINES: dict[str, type[OnnxEngine] | type[TFLiteEngine]] = {"onnx": OnnxEngine, "tflite": TFLiteEngine}
 _MOST_THREADS = 256
@@ -41,20 +49,6 @@ class Prediction:
     score: float
     scores: NDArray[np.float32]
     latency_ms: float
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """Outcome of a bundle's self-test on this device.
-
-    agreement: share of the reference examples with the expected class. largest_difference: between any two logits.
-    message: one sentence for a log.
-    """
-
-    ok: bool
-    largest_difference: float
-    agreement: float
-    message: str
 
 
 def load(folder: str | os.PathLike[str], *, engine: str | None = None, threads: int = 1, verify: bool = True) -> Model:
@@ -101,6 +95,11 @@ class Model:
         self._start: Callable[[], OnnxEngine | TFLiteEngine] = start
         self._engine: OnnxEngine | TFLiteEngine | None = start()
         self.engine = self._engine.name
+        self.preprocessing = manifest.preprocessing
+        if isinstance(self.preprocessing, TextPreprocessing):
+            path = self.preprocessing.tokenizer
+            content = read_checked(folder, path, manifest.files[path], verify=verify)
+            self.preprocessing = self.preprocessing.with_tokenizer(content)
         self._range = INTEGER_RANGES.get(entry.input.dtype)
         self._dtype = np.dtype(entry.input.dtype)
 
@@ -123,14 +122,20 @@ class Model:
             _keep_forever(engine)
 
     def predict(self, example: Any) -> Prediction:
-        """Label and scores of one raw example: an array, a list of numbers, or the path of a .npy or image file.
+        """Label and scores of one raw example.
+
+        example: what the bundle takes (`model.preprocessing.describe()` says it): an array, a list of numbers, or the
+            path of a .npy, image or .csv file; for texts a str, or the pathlib.Path of a text file; for tensors a
+            dict of arrays.
 
         Raises:
             InputError: the example cannot be this model's input.
             EngineError: the engine failed, or the model is closed.
         """
         start = time.perf_counter()
-        logits = self._logits(self._one(example))
+        logits = self._logits(self.prepare(example))
+        if len(logits) != 1:
+            raise InputError(f"the tensors hold {len(logits)} examples", "input", "use predict_batch for several")
         scores = softmax(logits)[0]
         index = int(scores.argmax())
         elapsed_ms = (time.perf_counter() - start) * 1e3
@@ -144,10 +149,7 @@ class Model:
             EngineError: the engine failed, or the model is closed.
         """
         start = time.perf_counter()
-        if isinstance(examples, (list, tuple)):
-            scores = softmax(self._logits(self._many(examples)))
-        else:
-            scores = softmax(self.logits(examples))
+        scores = softmax(self.logits(examples))
         elapsed_ms = (time.perf_counter() - start) * 1e3
         labels = self.manifest.labels
         best = [(int(row.argmax()), row) for row in scores]
@@ -159,46 +161,60 @@ class Model:
 
         return await asyncio.get_running_loop().run_in_executor(None, self.predict, example)
 
-    def logits(self, examples: NDArray[Any]) -> NDArray[np.float32]:
-        """Logits (n, classes), float32, of raw examples (n, ...): what predict turns into scores."""
-        raw = as_array(examples, self.manifest.preprocessing)
-        return self._logits(self._ready(self.manifest.preprocessing(raw)))
+    def logits(self, examples: Any) -> NDArray[np.float32]:
+        """Logits (n, classes), float32, of what predict_batch takes: what it turns into scores."""
+        preprocessing = self.preprocessing
+        if isinstance(preprocessing, TensorsPreprocessing):
+            parts = self._each([examples] if isinstance(examples, dict) else examples, self.prepare)
+            return np.concatenate([self._logits(feeds) for feeds in parts])
+        if isinstance(preprocessing, TextPreprocessing):
+            lone = isinstance(examples, (str, os.PathLike))
+            return self._logits(self._ready(preprocessing(self._each([examples] if lone else examples, as_text))))
+        if isinstance(examples, (list, tuple)):
+            return self._logits(np.concatenate(self._each(examples, self.prepare)))
+        return self._logits(self._ready(preprocessing(as_array(examples, preprocessing))))
 
-    def prepare(self, example: Any) -> NDArray[Any]:
-        """One raw example as the engine wants it, (1, ...): the part of predict before the engine."""
-        return self._one(example)
+    def outputs(self, example: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        """Everything the model gives for a dict of arrays, by name: the way to run a bundle of the task tensors.
 
-    def run(self, prepared: NDArray[Any]) -> NDArray[Any]:
-        """The engine's raw output (n, classes) for prepared inputs (n, ...): the part of predict that is the engine.
+        Raises:
+            InputError: the bundle takes no tensors, or these cannot be its input.
+            EngineError: the engine failed, or the model is closed.
+        """
+        if not isinstance(self.preprocessing, TensorsPreprocessing):
+            fix = f"use predict; this model takes {self.preprocessing.describe()}"
+            raise InputError("this bundle takes no tensors by name", str(self.folder), fix)
+        return self._run_all(self.preprocessing(example))
+
+    def prepare(self, example: Any) -> Prepared:
+        """One raw example as the engine wants it, (1, ...) or a dict of arrays: predict's part before the engine."""
+        preprocessing = self.preprocessing
+        if isinstance(preprocessing, TextPreprocessing):
+            return self._ready(preprocessing([as_text(example)]))
+        if isinstance(preprocessing, TensorsPreprocessing):
+            return preprocessing(example)
+        return self._ready(preprocessing(self._one(example, preprocessing)))
+
+    def run(self, prepared: Prepared) -> NDArray[Any]:
+        """The engine's raw (first) output for what prepare gives, or for more such rows: predict's part in the engine.
 
         Raises:
             EngineError: the engine failed, or the model is closed.
         """
-        engine = self._engine
-        if engine is None:
-            raise EngineError("the model is closed", str(self.folder), "load the bundle again")
-        if engine.pid != os.getpid():  # a fork copies neither the engine's threads nor the owners of its locks
-            _keep_forever(engine)
-            engine = self._engine = self._start()
-        return engine.run(prepared)
+        if isinstance(prepared, dict):
+            return self._alive().run_all(prepared)[0]
+        return self._alive().run(prepared)
 
-    def reference(self) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """The bundle's raw reference examples (n, ...) and the logits (n, classes) this model gave for them.
+    def reference(self) -> tuple[Any, Any]:
+        """The bundle's raw reference examples, and the logits (n, classes) this model gave for them.
+
+        Examples are an array (n, ...), or a list of texts or of dicts of arrays. For the task tensors the second part
+        is a list of dicts of outputs.
 
         Raises:
             BundleError: the reference file is damaged or does not fit the manifest.
         """
-        path = self.manifest.self_test.path
-        where = str(self.folder / path)
-        arrays = read_npz(read_checked(self.folder, path, self.manifest.files[path]), where)
-        key, classes = f"logits_{self.entry.format}", len(self.manifest.labels)
-        inputs, logits = arrays.get("inputs"), arrays.get(key)
-        if inputs is None or logits is None or not inputs.ndim or logits.shape != (len(inputs), classes):
-            what = f"want arrays `inputs` (n, ...) and `{key}` (n, {classes})"
-            raise BundleError(what, where, "write the bundle again with compress")
-        if logits.dtype != np.float32 or not np.isfinite(logits).all():
-            raise BundleError(f"`{key}` is not finite float32", where, "write the bundle again with compress")
-        return inputs, logits
+        return read_reference(self)
 
     def check(self) -> CheckReport:
         """Run the bundle's self-test: does this device give what the model gave where it was made?
@@ -207,45 +223,44 @@ class Model:
             BundleError: as reference.
             EngineError: the engine failed, or the model is closed.
         """
-        test = self.manifest.self_test
-        where = str(self.folder / test.path)
-        inputs, expected = self.reference()
-        try:
-            found = self.logits(inputs)
-        except InputError as error:
-            raise BundleError(f"the reference inputs: {error.what}", where, "write the bundle again") from error
-        difference = float(np.abs(found.astype(np.float64) - expected).max())
-        agreement = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
-        ok = agreement >= test.agreement and difference <= test.largest_difference
-        message = (
-            f"{'passed' if ok else 'FAILED'}: {agreement:.1%} of {len(inputs)} reference examples agree "
-            f"(want {test.agreement:.1%}), logits differ by at most {difference:.3g} "
-            f"(allowed {test.largest_difference:.3g})"
-        )
-        return CheckReport(ok, difference, agreement, message)
+        return check(self)
 
-    def _one(self, example: Any) -> NDArray[Any]:
-        preprocessing = self.manifest.preprocessing
+    def _alive(self) -> OnnxEngine | TFLiteEngine:
+        engine = self._engine
+        if engine is None:
+            raise EngineError("the model is closed", str(self.folder), "load the bundle again")
+        if engine.pid != os.getpid():  # a fork copies neither the engine's threads nor the owners of its locks
+            _keep_forever(engine)
+            engine = self._engine = self._start()
+        return engine
+
+    def _one(self, example: Any, preprocessing: ArrayPreprocessing) -> NDArray[Any]:
         raw = as_array(example, preprocessing)
         if raw.ndim - 1 in preprocessing.example_ranks and raw.ndim not in preprocessing.example_ranks:
             fix = f"use predict_batch for several; predict takes one of {preprocessing.describe()}"
             raise InputError(f"an array of shape {raw.shape} holds several examples", "input", fix)
-        return self._ready(preprocessing(raw[np.newaxis]))
+        return raw[np.newaxis]
 
-    def _many(self, examples: Iterable[Any]) -> NDArray[Any]:
+    def _each(self, examples: Iterable[Any], read: Callable[[Any], Any]) -> list[Any]:
+        """What `read` makes of each example; a refusal says which one it was."""
+        if not isinstance(examples, Iterable):
+            fix = f"pass a list; this model takes {self.preprocessing.describe()}"
+            raise InputError(f"got {type(examples).__name__}", "input", fix)
         parts = []
         for i, example in enumerate(examples):
             try:
-                parts.append(self._one(example))
+                parts.append(read(example))
             except InputError as error:
                 raise InputError(error.what, f"{error.where} {i}", error.fix) from error
         if not parts:
             raise InputError("an empty batch", "input", "pass at least one example")
-        return np.concatenate(parts)
+        return parts
 
-    def _ready(self, x: NDArray[np.float32]) -> NDArray[Any]:
+    def _ready(self, x: NDArray[Any]) -> NDArray[Any]:
         """Preprocessed inputs (n, *output_shape) in the model's layout and dtype."""
         tensor = self.entry.input
+        if tensor.layout == "NL":
+            return self._padded(x).astype(self._dtype)
         if tensor.layout == "NHWC":
             x = x.transpose(0, 2, 3, 1)
         if self._range is not None:
@@ -254,14 +269,33 @@ class Model:
             np.clip(x, *self._range, out=x)
         return np.ascontiguousarray(x, self._dtype)
 
-    def _logits(self, prepared: NDArray[Any]) -> NDArray[np.float32]:
-        raw, tensor = self.run(prepared), self.entry.output
+    def _padded(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """Ids as long as the shortest signature that fits them, for a model that has any."""
+        length = next((s.length for s in self.entry.signatures if s.length >= ids.shape[1]), ids.shape[1])
+        missing = length - ids.shape[1]
+        if not missing:
+            return ids
+        return np.pad(ids, ((0, 0), (0, missing)), constant_values=self.preprocessing.pad_id)  # type: ignore[union-attr]
+
+    def _logits(self, prepared: Prepared) -> NDArray[np.float32]:
+        if not self.manifest.labels:
+            what = "this bundle has no labels: what it gives is no classification"
+            raise InputError(what, str(self.folder), "use outputs(...), which gives every output by its name")
+        return self._sound(self.run(prepared), self.entry.output)
+
+    def _run_all(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        found = self._alive().run_all(feeds)
+        return {t.name: self._sound(a, t) for t, a in zip(self.entry.outputs, found)}
+
+    def _sound(self, raw: NDArray[Any], tensor: TensorInfo) -> NDArray[Any]:
+        """The output in its own unit; NaN and infinity are refused."""
         if tensor.scale is not None:
             zero_point, scale = np.float32(tensor.zero_point or 0), np.float32(tensor.scale)
             return (raw.astype(np.float32) - zero_point) * scale
         if not np.isfinite(raw).all():
             fix = "run `edge-runtime check` on this device; the model or the engine is broken"
-            raise EngineError(f"{self.engine} gave NaN or infinite logits", str(self.folder / self.entry.path), fix)
+            word = "logits" if self.manifest.labels else f"values in {tensor.name}"
+            raise EngineError(f"{self.engine} gave NaN or infinite {word}", str(self.folder / self.entry.path), fix)
         return raw
 
 

@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime._fields import Fields, is_number
-from edge_runtime.errors import BundleError, InputError
+from edge_runtime._affine import (
+    checked_array,
+    number_problems,
+    read_keys,
+    refuse,
+    refuse_non_finite,
+    settle,
+    settle_arrays,
+    size_problems,
+)
+from edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KINDS = ("image", "vector")
-_LARGEST_SIDE = 16384
-_LONGEST_VECTOR = 1 << 24
+_LIMITS = {"image": {"height": 16384, "width": 16384, "channels": 4096}, "vector": {"length": 1 << 24}}
 _RESIZE_BLOCK = 1 << 22  # raw values resized at a time: bounds the memory that a large batch needs
 _KEYS = {
     "image": ("kind", "height", "width", "channels", "scale", "mean", "std"),
@@ -58,43 +66,18 @@ class Preprocessing:
     _std: NDArray[np.float32] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("height", "width", "channels", "length", "scale", "mean", "std"):
-            object.__setattr__(self, name, _plain(getattr(self, name)))
-        if is_number(self.scale):
-            object.__setattr__(self, "scale", float(self.scale))
-        if problems := self._problems():
-            raise BundleError("; ".join(problems), "preprocessing", "correct these values and write the bundle again")
-        shape = (-1, 1, 1) if self.kind == "image" else (-1,)
-        for name in ("mean", "std"):  # equality and JSON want floats, the arithmetic wants broadcastable float32
-            values = tuple(float(v) for v in getattr(self, name))
-            object.__setattr__(self, name, values)
-            object.__setattr__(self, f"_{name}", np.array(values, np.float32).reshape(shape))
+        settle(self, ("height", "width", "channels", "length", "scale", "mean", "std"))
+        refuse(self._problems())
+        settle_arrays(self, (-1, 1, 1) if self.kind == "image" else (-1,))
 
     def _problems(self) -> list[str]:
         if self.kind not in KINDS:
             return [f"kind is {self.kind!r}, known are {', '.join(KINDS)}"]
-        image = self.kind == "image"
-        limits = {"height": _LARGEST_SIDE, "width": _LARGEST_SIDE, "channels": 4096} if image else {}
-        limits = limits or {"length": _LONGEST_VECTOR}
-        out = []
-        for name in ("height", "width", "channels", "length"):
-            value = getattr(self, name)
-            if name not in limits and value is not None:
-                out.append(f"{name} does not belong to kind {self.kind!r}")
-            elif name in limits and (type(value) is not int or not 1 <= value <= limits[name]):
-                out.append(f"{name} is {value!r}, want a whole number from 1 to {limits[name]}")
-        if not is_number(self.scale) or not 1e-38 < abs(self.scale) < 3e38:
-            out.append(f"scale is {self.scale!r}, want a number other than 0 that float32 can hold")
-        width = self.channels if image else self.length
-        for name in ("mean", "std"):
-            values = getattr(self, name)
-            if not isinstance(values, tuple) or len(values) not in (1, width):
-                out.append(f"{name} holds {_count(values)}, want 1 or {width}")
-            elif not all(is_number(v) and abs(v) < 3e38 for v in values):
-                out.append(f"{name} holds a value that is not a float32 number")
-            elif name == "std" and not all(np.float32(v) > 0 for v in values):
-                out.append("std holds a value that is not positive")
-        return out
+        limits = _LIMITS[self.kind]
+        names = [name for name in ("height", "width", "channels", "length") if name not in limits]
+        strange = [f"{n} does not belong to kind {self.kind!r}" for n in names if getattr(self, n) is not None]
+        width = self.channels if self.kind == "image" else self.length
+        return strange + size_problems(self, limits) + number_problems(self, width)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -128,20 +111,12 @@ class Preprocessing:
             out *= np.float32(self.scale)
             out -= self._mean
             out /= self._std
-        if raw.dtype.kind == "f" and not np.isfinite(out).all():
-            bad = int(np.argmin(np.isfinite(out).reshape(len(out), -1).all(axis=1)))
-            what = f"example {bad} of {len(out)} holds NaN, infinite or too large values"
-            raise InputError(what, "input", "drop or repair such examples before they reach the model")
+        if raw.dtype.kind == "f":
+            refuse_non_finite(out)
         return out
 
     def _checked(self, raw: NDArray[Any]) -> NDArray[Any]:
-        if not isinstance(raw, np.ndarray):
-            raise InputError(f"got {type(raw).__name__}, not an array", "input", "pass a numpy array")
-        if raw.dtype.kind not in "uif":
-            fix = "pass numbers: uint8 or another integer type, or float"
-            raise InputError(f"an array of dtype {raw.dtype}", "input", fix)
-        if raw.size == 0:
-            raise InputError(f"an empty array of shape {raw.shape}", "input", "pass at least one non-empty example")
+        checked_array(raw)
         if raw.ndim - 1 not in self.example_ranks or not self._fits(raw.shape[1:]):
             fix = f"this model takes {self.describe()}"
             raise InputError(f"examples of shape {raw.shape[1:]}", "input", fix)
@@ -171,30 +146,10 @@ class Preprocessing:
         Raises:
             BundleError: a key is unknown or missing, or a value has the wrong type or range.
         """
-        problems: list[str] = []
         kind = doc.get("kind") if isinstance(doc, dict) else None
-        known = _KEYS.get(kind) if isinstance(kind, str) else None
-        if known is None:
-            problems.append(f"kind is {ascii(kind)[:40]}, known are {', '.join(KINDS)}")
-        else:
-            fields = Fields(doc, "", problems, known)
-            for key in known:
-                fields.has(key)
-        if problems:
-            raise BundleError("; ".join(problems), "preprocessing", "write the bundle again with compress")
-        values: dict[str, Any] = doc
-        return Preprocessing(**values)
-
-
-def _plain(value: Any) -> Any:
-    """Numpy numbers and lists as Python numbers and tuples; anything else as it is."""
-    if isinstance(value, (list, tuple)):
-        return tuple(_plain(v) for v in value)
-    return value.item() if isinstance(value, (np.integer, np.floating)) else value
-
-
-def _count(values: Any) -> str:
-    return f"{len(values)} values" if isinstance(values, tuple) else f"{type(values).__name__}"
+        if not isinstance(kind, str) or kind not in KINDS:
+            refuse([f"kind is {ascii(kind)[:40]}, known are {', '.join(KINDS)}"])
+        return Preprocessing(**read_keys(doc, _KEYS[str(kind)]))
 
 
 def _resize(x: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
