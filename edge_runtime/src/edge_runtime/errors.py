@@ -3,7 +3,8 @@
 EdgeError         what, where, fix; exit code 1
 |- BundleError    the bundle is damaged, unsafe, or of a format this version does not read
 |- EngineError    the engine is missing, refuses the model, or fails while it runs
-`- InputError     what was handed to the model cannot be its input; exit code 2
+|- InputError     what was handed to the model cannot be its input; exit code 2
+`- StoreError     the model store on the device cannot do what was asked; what ran before still runs
 
 Anything else that escapes is a bug in edge_runtime, not in the caller's app.
 """
@@ -36,3 +37,7 @@ class InputError(EdgeError):
     """What was handed to the model cannot be its input; the bundle is fine."""
 
     exit_code = 2
+
+
+class StoreError(EdgeError):
+    """The model store on the device cannot do what was asked; the version that ran before still runs."""
