@@ -73,11 +73,12 @@ class Call:
     """One running call; use as a context manager, which leaves no process behind.
 
     Ctrl-C does not reach the process itself (it has a session of its own): the caller decides what to end first.
+    stop: once it is set, waiting for the device ends as by Ctrl-C.
     """
 
-    def __init__(self, transport: Transport, request: Mapping[str, Any]) -> None:
+    def __init__(self, transport: Transport, request: Mapping[str, Any], stop: threading.Event | None = None) -> None:
         source = agent_source()
-        self._transport, self._rest, self._started = transport, b"", False
+        self._transport, self._rest, self._started, self._stop = transport, b"", False, stop
         self._process = subprocess.Popen(  # noqa: S603 - an argument list of ours, no shell on this side
             transport.argv(BOOT),
             stdin=subprocess.PIPE,
@@ -179,7 +180,9 @@ class Call:
     def _more(self, silence_s: float, beat: bool) -> bytes:
         limit = time.monotonic() + silence_s
         while (left := limit - time.monotonic()) > 0:
-            if self._selector.select(min(left, 0.5) if beat else left):
+            if self._stop is not None and self._stop.is_set():
+                raise KeyboardInterrupt
+            if self._selector.select(min(left, 0.5)):
                 data = os.read(self._stdout.fileno(), 1 << 16)
                 if data:
                     return data

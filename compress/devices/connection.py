@@ -7,6 +7,7 @@ The job's files are copied by checksum, so what the device has already is not se
 stopped. `edge_runtime` itself comes along: the device needs Python, numpy and an engine, not our packages.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,19 +34,22 @@ class Finished:
     events: tuple[str, ...]
 
 
-def open_device(device: Device, note: Output | None = None) -> "Connection":
+def open_device(device: Device, note: Output | None = None, stop: threading.Event | None = None) -> "Connection":
     """A connection to a device; nothing is contacted before its first use.
 
-    note: told in words of retries and other events.
+    note: told in words of retries and other events. stop: once set by another thread, whatever is under way ends as by
+    Ctrl-C.
     """
-    return Connection(device, Ssh(device) if device.kind == "ssh" else Local(device.name), note)
+    return Connection(device, Ssh(device) if device.kind == "ssh" else Local(device.name), note, stop)
 
 
 class Connection:
     """One device. Not for use by several threads at once; each device has its own."""
 
-    def __init__(self, device: Device, transport: Transport, note: Output | None = None) -> None:
-        self.device, self._transport = device, transport
+    def __init__(
+        self, device: Device, transport: Transport, note: Output | None = None, stop: threading.Event | None = None
+    ) -> None:
+        self.device, self._transport, self._stop = device, transport, stop
         self._note = note or (lambda text: None)
         self._where = f"device {device.name}"
         self._probed: Probe | None = None
@@ -94,7 +98,7 @@ class Connection:
             DeviceError: with what went wrong; no process and no folder of the job stays on the device.
             KeyboardInterrupt: after the same clean-up.
         """
-        session = Session(self.device, self._transport, self._note, what=" ".join(command)[:200])
+        session = Session(self.device, self._transport, self._note, self._stop, what=" ".join(command)[:200])
         try:
             session.begin()
             session.run(_job_files(job_folder), command, timeout_s or self.device.timeout_s, self.probe().sites)
@@ -113,7 +117,7 @@ class Connection:
         Raises:
             DeviceError: as run_job.
         """
-        session = Session(self.device, self._transport, self._note, what="installing wheels")
+        session = Session(self.device, self._transport, self._note, self._stop, what="installing wheels")
         try:
             session.begin()
             session.unpack(wheels, site)
@@ -126,7 +130,7 @@ class Connection:
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """One call that needs no session and no second try."""
         try:
-            with Call(self._transport, {**request, "workdir": self.device.workdir}) as call:
+            with Call(self._transport, {**request, "workdir": self.device.workdir}, self._stop) as call:
                 return call.answer(silence_s=60)
         except LinkLostError as error:
             raise DeviceError(f"the connection broke: {error}", self._where, "try again") from error

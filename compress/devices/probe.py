@@ -29,6 +29,7 @@ class Probe:
     sites: unpacked wheels on the device. emulated: an emulator was seen, or devices.yaml says so.
     """
 
+    name: str
     python: str
     machine: str
     bits: int
@@ -45,6 +46,7 @@ class Probe:
     def from_facts(cls, facts: Mapping[str, Any], device: Device) -> "Probe":
         """From the agent's answer."""
         return cls(
+            name=device.name,
             python=facts["python"],
             machine=facts["machine"],
             bits=facts["bits"],
@@ -57,6 +59,11 @@ class Probe:
             host=facts["host"],
             meters=tuple(facts["meters"]),
         )
+
+    @property
+    def platform(self) -> str:
+        """The machine as wheels name it: a 32-bit Python on a 64-bit kernel takes 32-bit wheels."""
+        return "armv7l" if self.bits == 32 and self.machine in ("aarch64", "armv8l") else self.machine
 
     def engines(self) -> dict[str, str]:
         """format -> "name version" of the engine that would run it there."""

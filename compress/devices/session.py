@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +28,10 @@ _PUT_SILENCE_S = 60.0  # the device may be checking the sum of a large file
 class Session:
     """One job's stay on the device. Every step may be repeated, so a broken link costs a retry and nothing else."""
 
-    def __init__(self, device: Device, transport: Transport, note: Output, what: str) -> None:
-        self.device, self.transport, self.note, self.what = device, transport, note, what
+    def __init__(
+        self, device: Device, transport: Transport, note: Output, stop: threading.Event | None, what: str
+    ) -> None:
+        self.device, self.transport, self.note, self.stop, self.what = device, transport, note, stop, what
         self.id = uuid.uuid4().hex[:12]
         self.events: list[str] = []
         self._boot_id = ""
@@ -102,6 +105,7 @@ class Session:
 
     def abandon(self) -> None:
         """As end, after a failure or Ctrl-C: stop the job first, one short try, and keep silent about its failing."""
+        self.stop = None
         for request in ({"do": "stop"}, {"do": "end"}):
             try:
                 self._call(request, silence_s=20)
@@ -149,7 +153,7 @@ class Session:
             raise DeviceError(f"the result {entry['path']} arrived cut short or damaged, twice", self._where, fix)
 
     def _open(self, request: Mapping[str, Any]) -> Call:
-        call = Call(self.transport, {**request, "workdir": self.device.workdir, "job": self.id})
+        call = Call(self.transport, {**request, "workdir": self.device.workdir, "job": self.id}, self.stop)
         return call
 
     def _call(self, request: Mapping[str, Any], silence_s: float = SILENCE_S) -> dict[str, Any]:
@@ -182,7 +186,10 @@ class Session:
                     fix = f"the device ends the job by itself after {self.device.grace_s:g} s (grace_s); run it again"
                     raise DeviceError(what, self._where, fix) from error
                 self._event(f"lost the connection ({why}); trying again")
-                time.sleep(pause_s)
+                if self.stop is not None and self.stop.wait(pause_s):
+                    raise KeyboardInterrupt from error
+                if self.stop is None:
+                    time.sleep(pause_s)
                 pause_s = min(pause_s * 2, 5.0)
                 continue
             self._contact = time.monotonic()
