@@ -6,23 +6,18 @@ came about.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from compress.comparison import Comparison, Interval, Paired, Part, Share
 from compress.errors import UsageError
 
 FORMAT, VERSION = "compress.result", 1
 Label = Literal["measured", "derived", "estimated", "emulated", "none"]
-Interval = tuple[float, float]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Accuracy(_Part):
+class Accuracy(Part):
     """Top-1 of one exported file on one split. ci95: Wilson score interval. Per-class lists follow `classes`.
 
     confusion: rows are truth, columns predictions; empty beyond 1,000 classes.
@@ -38,24 +33,7 @@ class Accuracy(_Part):
     predictions_sha256: str
 
 
-class Paired(_Part):
-    """The same examples through the teacher's file and this one (test split).
-
-    difference_points: this minus teacher, in percentage points; ci95_points: paired bootstrap. p_value: exact McNemar.
-    lost: teacher right, this wrong; gained: the reverse. verdict: in words, "no difference shown" included.
-    """
-
-    count: int
-    difference_points: float
-    ci95_points: Interval
-    lost: int
-    gained: int
-    agreement: Share
-    p_value: float
-    verdict: str
-
-
-class Latency(_Part):
+class Latency(Part):
     """Single-example latency on one device. processes_ms: per fresh process, its block medians in ms, raw and in order.
 
     reference_ms: the teacher's blocks timed beside these, of the same shape; empty for the teacher itself.
@@ -84,7 +62,7 @@ class Latency(_Part):
     warnings: tuple[str, ...] = ()
 
 
-class LayerRow(_Part):
+class LayerRow(Part):
     """What happened to one layer, counted in the exported file, against the layer as the student began."""
 
     name: str
@@ -97,7 +75,7 @@ class LayerRow(_Part):
     reason: str = Field("", description="Why it was left alone; empty where it was not.")
 
 
-class Artefact(_Part):
+class Artefact(Part):
     """One exported file.
 
     id: unique, e.g. `03-quantize.tflite`. step: the plan step whose model it holds. role: what the table calls it.
@@ -124,7 +102,7 @@ class Artefact(_Part):
     latency: tuple[Latency, ...] = ()
 
 
-class Hop(_Part):
+class Hop(Part):
     """One row of the parity ledger: from one form of the model to the next.
 
     kind: "training" hops change the function on purpose (their tolerance is the budget, they only inform);
@@ -147,7 +125,7 @@ class Hop(_Part):
     reason: str
 
 
-class BudgetRow(_Part):
+class BudgetRow(Part):
     """One promise of the recipe against what the shipped file does. blame: the step that cost most, if missed."""
 
     name: str
@@ -158,7 +136,7 @@ class BudgetRow(_Part):
     blame: str = ""
 
 
-class StepRow(_Part):
+class StepRow(Part):
     """One step of the plan as it ran. metrics: the stage's own numbers (loss and validation accuracy by epoch, ...)."""
 
     name: str
@@ -170,7 +148,7 @@ class StepRow(_Part):
     kept: dict[str, str] = Field(default_factory=dict)
 
 
-class DataFacts(_Part):
+class DataFacts(Part):
     """What was read."""
 
     name: str
@@ -180,7 +158,7 @@ class DataFacts(_Part):
     counts: dict[str, int]
 
 
-class Result(_Part):
+class Result(Part):
     """A whole run. seconds: what its steps took when they were made, also where they came from the cache now.
 
     flags: sentences a reader must not miss, e.g. a step that made the model slower.
@@ -208,6 +186,7 @@ class Result(_Part):
     shipped_reason: str
     flags: tuple[str, ...] = ()
     smoke: bool = False
+    comparison: Comparison | None = Field(None, description="The shipped file against the teacher's, on test data.")
 
     def artefact(self, identity: str) -> Artefact:
         """The artefact of that id; a result never names one it does not hold."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compress.result import Interval
+from compress.comparison import Interval
 
 Blocks = Sequence[Sequence[float]]  # by process, then by block: ms per inference
 RESAMPLES = 2000

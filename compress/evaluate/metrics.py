@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.comparison import Interval
 from compress.errors import DataError, ShapeError
-from compress.result import Accuracy, Interval
+from compress.result import Accuracy
 
 Logits = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]

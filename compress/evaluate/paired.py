@@ -5,8 +5,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from compress.comparison import Interval, Paired
 from compress.evaluate.metrics import Labels, Logits, predictions
-from compress.result import Interval, Paired
 
 RESAMPLES = 10_000
 SIGNIFICANT = 0.05

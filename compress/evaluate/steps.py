@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
+from compress.comparison import Interval
 from compress.errors import UsageError
-from compress.result import Accuracy, Artefact, Interval, Latency
+from compress.result import Accuracy, Artefact, Latency
 
 
 def accuracy_of(artefact: Artefact, split: Literal["validation", "test"]) -> Accuracy:

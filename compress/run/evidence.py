@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.comparison import Paired
 from compress.evaluate.ledger import TOLERANCES, hop
 from compress.evaluate.metrics import accuracy
 from compress.evaluate.paired import compare
-from compress.result import Accuracy, Hop, Paired
+from compress.result import Accuracy, Hop
 from compress.run.exports import ArtefactPlan
 
 SPLITS = ("validation", "test")

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MAY_IMPORT = {
     "errors": set(),
-    "result": {"errors"},
+    "comparison": set(),
+    "result": {"errors", "comparison"},
     "numerics": {"errors"},
     "model": {"errors", "numerics"},
     "readers": {"errors"},
@@ -19,13 +20,13 @@ MAY_IMPORT = {
     "stages": {"errors", "recipe", "model", "numerics", "data"},
     "plan": {"errors", "recipe", "model"},
     "export": {"errors", "model", "numerics"},
-    "evaluate": {"errors", "data", "result"},
-    "benchmark": {"errors", "result"},
-    "report": {"errors", "result"},
     "devices": {"errors", "recipe", "benchmark"},
+    "evaluate": {"errors", "data", "result", "comparison"},
+    "benchmark": {"errors", "result", "comparison"},
+    "report": {"errors", "result", "comparison"},
     "doctor": {"errors", "benchmark", "recipe"},
     "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate",
-            "benchmark", "report", "result"},
+            "benchmark", "report", "result", "comparison"},
 }  # fmt: skip
 LIGHT_MODULES = [
     "compress",
