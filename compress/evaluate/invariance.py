@@ -38,8 +38,8 @@ def _like(x: NDArray[Any], changed: NDArray[np.floating[Any]]) -> NDArray[Any]:
 
 
 def _full_scale(x: NDArray[Any]) -> float:
-    """What a strength of 1 means for brightness and noise: 255 for uint8, else the examples' own range."""
-    return 255.0 if x.dtype == np.uint8 else float(np.ptp(x)) or 1.0
+    """What a strength of 1 means for brightness and noise: the range of the examples."""
+    return float(x.max()) - float(x.min()) or 1.0
 
 
 def _shift(x: NDArray[Any], pixels: float, rng: np.random.Generator) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from compress.comparison import Comparison
 from compress.errors import MeasureError
 from compress.evaluate.steps import accuracy_of, blame_accuracy, blame_latency, blame_size, latency_on
 from compress.result import Artefact, BudgetRow
@@ -27,6 +28,10 @@ class Budget(Protocol):
     @property
     def latency_ms(self) -> Mapping[str, float]:
         """Median by device."""
+
+    @property
+    def consistency_drop_points(self) -> float | None:
+        """Most that consistency may fall below the teacher's, under any one transformation."""
         ...
 
 
@@ -145,6 +150,21 @@ def budget_rows(
             BudgetRow(name=check.name, limit=check.limit, value=check.value, unit=check.unit, ok=check.ok, blame=blame)
         )
     return tuple(rows)
+
+
+def consistency_row(comparison: Comparison, budget: Budget) -> BudgetRow | None:
+    """The promise on invariance against the worst transformation of the table; None where nothing is promised.
+
+    It is judged on test examples and plays no part in choosing what ships.
+    """
+    limit = budget.consistency_drop_points
+    if limit is None or not comparison.invariance:
+        return None
+    worst = min(comparison.invariance, key=lambda r: r.difference_points)
+    drop = max(0.0, -worst.difference_points)
+    name = f"{worst.transformation.replace('_', ' ')} {worst.strength:g} {worst.unit}".rstrip()
+    blame = "" if drop <= limit else f"{name} is the worst of {len(comparison.invariance)}"
+    return BudgetRow(name="consistency drop", limit=limit, value=drop, unit="points", ok=drop <= limit, blame=blame)
 
 
 def checks(

@@ -15,6 +15,7 @@ from compress.recipe.schema import (
     BudgetConfig,
     DataConfig,
     DistillConfig,
+    InvarianceConfig,
     LayerPair,
     MeasureConfig,
     NetConfig,
@@ -47,13 +48,15 @@ class Parts:
     export: tuple[str, ...] | None = None
     measure: MeasureConfig | None = None
     budget: BudgetConfig | None = None
+    invariance: InvarianceConfig | None = None
+    costs: tuple[tuple[float, ...], ...] | None = None
 
     @staticmethod
     def of(recipe: Recipe) -> "Parts":
         """All of a sound recipe."""
         return Parts(
             recipe.task, recipe.data, recipe.teacher, recipe.student, recipe.student is not None, recipe.stages,
-            recipe.target, recipe.export, recipe.measure, recipe.budget,
+            recipe.target, recipe.export, recipe.measure, recipe.budget, recipe.invariance, recipe.costs,
         )  # fmt: skip
 
 
@@ -91,6 +94,7 @@ def check(parts: Parts) -> list[Problem]:
     for i, stage in enumerate(parts.stages):
         _check_stage(chain, stage, ("stages", i))
     _check_outputs(parts, chain.quantized, problems)
+    _check_evidence(parts, shape, problems)
     return problems
 
 
@@ -299,3 +303,19 @@ def _check_outputs(parts: Parts, quantized: bool, problems: list[Problem]) -> No
                 hint = nearest(device, devices) or f"; measured are {', '.join(devices)}"
                 text = f"{device!r} is not among measure.devices{hint}"
                 problems.append(Problem(("budget", "latency_ms", device), text))
+
+
+def _check_evidence(parts: Parts, shape: DataShape | None, problems: list[Problem]) -> None:
+    if parts.budget is not None and parts.budget.consistency_drop_points is not None and parts.invariance is None:
+        text = "nothing is transformed; add `invariance: {transformations: {...}}`, or drop the limit"
+        problems.append(Problem(("budget", "consistency_drop_points"), text))
+    if parts.costs is None:
+        return
+    classes = shape.classes if shape is not None else len(parts.costs)
+    for i, row in enumerate(parts.costs):
+        if len(row) != classes:
+            text = f"it holds {len(row)} costs, want one for each of {classes} classes"
+            problems.append(Problem(("costs", i), text))
+    if len(parts.costs) != classes:
+        text = f"it holds {len(parts.costs)} rows, want one for each of {classes} classes"
+        problems.append(Problem(("costs",), text))

@@ -1,6 +1,7 @@
 """YAML -> Recipe. Reports every problem of a file in one go, each with its line; nothing else ever escapes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def _parts(value: Mapping[str, Any]) -> Parts:
 
 
 def _known(parts: dict[str, Any]) -> dict[str, Any]:
-    return {k: parts.get(k) for k in ("task", "data", "teacher", "student", "target", "export", "measure", "budget")}
+    names = {f.name for f in fields(Parts)} - {"stages", "has_student"}
+    return {k: parts.get(k) for k in names}
 
 
 def _one(hint: Any, value: Any) -> Any:

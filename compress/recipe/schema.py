@@ -24,6 +24,9 @@ Count = Annotated[int, Field(ge=1)]
 Patterns = Literal["all"] | tuple[str, ...]
 ExportFormat = Literal["onnx", "tflite", "onnx-float32", "tflite-float32", "tflite-float16"]
 Task = Literal["image-classification", "classification", "text-classification", "sensor-classification"]
+Transformation = Literal[
+    "shift", "rotation", "brightness", "noise", "blur", "gain", "time_shift", "jitter", "typos", "upper_case"
+]
 Target = Literal["x86-vnni", "x86-avx2", "arm64", "armv7", "tflite"]
 
 _FOR_A_KEY: dict[str, bool] = {"for a cache key": True}  # compared by identity
@@ -311,12 +314,36 @@ class MeasureConfig(_Config):
     )
 
 
+class InvarianceConfig(_Config):
+    """What must not change an answer: test examples are transformed, and the answers before and after are compared.
+
+    Images: shift (pixels), rotation (degrees), brightness and noise (share of full scale), blur (sigma in pixels).
+    Windows: gain (factor), time_shift (samples), jitter (share of a channel's spread). Texts: typos and upper_case
+    (share of words), swaps.
+    """
+
+    transformations: dict[Transformation, Annotated[tuple[float, ...], Field(min_length=1)]] = Field(
+        default_factory=dict, description="Strengths by transformation, e.g. {rotation: [5, 10], shift: [1, 2]}."
+    )
+    swaps: tuple[tuple[str, str], ...] = Field((), description="Texts: words to swap both ways, e.g. [[he, she]].")
+    examples: Count = Field(1000, description="Test examples used, the first so many.")
+
+    @model_validator(mode="after")
+    def _something(self) -> "InvarianceConfig":
+        if not self.transformations and not self.swaps:
+            raise ValueError("name a transformation with its strengths, e.g. {rotation: [5, 10]}, or swaps")
+        return self
+
+
 class BudgetConfig(_Config):
     """What the result must meet; a missed budget ends the run with exit code 3."""
 
     accuracy_drop_points: float | None = Field(None, ge=0.0, le=100.0, description="Against the teacher, on test.")
     size_bytes: Count | None = Field(None, description="Of the shipped model file.")
     latency_ms: dict[str, Positive] = Field(default_factory=dict, description="Median per device, e.g. {cpu: 1.0}.")
+    consistency_drop_points: float | None = Field(
+        None, ge=0.0, le=100.0, description="Against the teacher, under the worst transformation of `invariance`."
+    )
 
 
 class Recipe(_Config):
@@ -334,4 +361,8 @@ class Recipe(_Config):
     export: tuple[ExportFormat, ...] = Field(("onnx", "tflite"), min_length=1)
     measure: MeasureConfig = Field(default_factory=MeasureConfig)
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    invariance: InvarianceConfig | None = Field(None, description="Transformations that must not change answers.")
+    costs: tuple[tuple[float, ...], ...] | None = Field(
+        None, description="Cost of each answer (column) for each truth (row), in the order of the classes."
+    )
     allow_slower: bool = Field(False, description="Accept a result that is no smaller or no faster than the teacher.")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from compress.report.words import clean
 
-_VOID = frozenset({"meta", "br", "hr", "path", "circle", "rect", "line", "polyline", "col"})
+_VOID = frozenset({"meta", "img", "br", "hr", "path", "circle", "rect", "line", "polyline", "col"})
 _SVG_EMPTY = frozenset({"path", "circle", "rect", "line", "polyline"})
 
 
@@ -44,7 +44,8 @@ def _flatten(children: Iterable[object]) -> Iterable[str]:
 def tag(name: str, /, *children: object, **attributes: str | float | bool | None) -> Markup:
     """An element. `class_` and `for_` lose their underscore, others become hyphens; None and False leave one out.
 
-    Attributes that could load something or run code (href, src, on...) are refused: a report needs none but `#` links.
+    Attributes that could load something or run code (href, src, on...) are refused: a report needs none but `#` links
+    and pictures that are inside the page.
     """
     out = [f"<{name}"]
     for key, value in attributes.items():
@@ -54,7 +55,8 @@ def tag(name: str, /, *children: object, **attributes: str | float | bool | None
         if attribute == "viewbox":
             attribute = "viewBox"
         text = number(value) if isinstance(value, float) else str(value)
-        if attribute.startswith("on") or attribute == "src" or (attribute == "href" and not text.startswith("#")):
+        inside = {"href": "#", "src": "data:image/png;base64,"}.get(attribute, "")
+        if attribute.startswith("on") or not text.startswith(inside):
             raise ValueError(f"{attribute}={text!r} has no place in a report")
         out.append(f" {attribute}" if value is True else f' {attribute}="{escape(text)}"')
     if name in _VOID:

@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-from compress.report import page_charts, page_classes, page_evidence, page_record, page_top, words
+from compress.report import page_charts, page_classes, page_compare, page_evidence, page_record, page_top, words
 from compress.report.facts import facts
 from compress.report.markup import Markup, join, tag
 from compress.result import Result
@@ -16,11 +16,29 @@ _PARTS = {
     "ledger": "Parity",
     "layers": "Layers",
     "classes": "Classes",
+    "scores": "Scores",
+    "slices": "Slices",
+    "invariance": "Invariance",
+    "calibration": "Calibration",
+    "flips": "Examples",
     "timings": "Latency",
     "training": "Training",
     "record": "Record",
     "reproduce": "Do it again",
 }
+
+
+def _in_depth(result: Result) -> dict[str, Markup | None]:
+    c = result.comparison
+    if c is None:
+        return dict.fromkeys(("scores", "slices", "invariance", "calibration", "flips"))
+    return {
+        "scores": page_compare.scores(c),
+        "slices": page_compare.slices(c),
+        "invariance": page_compare.invariance(c),
+        "calibration": page_compare.calibration(c),
+        "flips": page_compare.flips(c),
+    }
 
 
 def render(result: Result) -> str:
@@ -38,6 +56,7 @@ def render(result: Result) -> str:
         "ledger": page_evidence.ledger(found),
         "layers": page_evidence.layers(found),
         "classes": page_classes.classes(found),
+        **_in_depth(result),
         "timings": page_evidence.timings(found),
         "training": page_evidence.training(found),
         "record": page_record.record(found),

@@ -4,7 +4,8 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from compress.errors import CacheError, UsageError
@@ -68,6 +69,14 @@ class RunFolder:
             new.rename(target)
             shutil.rmtree(old, ignore_errors=True)
         return target
+
+    def place_files(self, sources: Mapping[str, Path], name: str) -> Path:
+        """Replace one folder by copies of single files, name -> source."""
+        target = self.root / name
+        with _clear_errors(target), tempfile.TemporaryDirectory(dir=self.root, prefix=f".{name}.") as scratch:
+            for file, source in sources.items():
+                shutil.copy2(source, Path(scratch) / file)
+            return self.place(Path(scratch), name)
 
     def keep_only(self, name: str, children: set[str]) -> None:
         """Remove what an earlier run with other steps left in a folder of this one."""

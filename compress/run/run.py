@@ -13,7 +13,7 @@ from rich.console import Console
 
 from compress.benchmark.host import host_facts
 from compress.errors import BudgetMissedError, ParityError
-from compress.evaluate.select import budget_rows, select
+from compress.evaluate.select import budget_rows, consistency_row, select
 from compress.evaluate.steps import step_flags
 from compress.plan.file import plan_text
 from compress.plan.plan import make_plan
@@ -25,6 +25,7 @@ from compress.result import Result, save_result
 from compress.run import record
 from compress.run.assemble import artefact_row, data_facts
 from compress.run.cache import Cache, make_key
+from compress.run.compare import compare_shipped
 from compress.run.folder import RunFolder
 from compress.run.progress import Display
 from compress.run.walk import File, Walk
@@ -76,6 +77,10 @@ def run_recipe(
         ready.add(artefacts[0].id)  # the teacher is the measure of all
         choice = select([a for a in artefacts if a.id in ready], recipe.budget, allow_slower=recipe.allow_slower)
         bundle = walk.bundle([f for f in files if f.plan.id in ready], choice.id)
+        comparison = compare_shipped(walk, files, choice.id)
+        budget = budget_rows(artefacts, choice.id, recipe.budget, allow_slower=recipe.allow_slower)
+        if comparison and (row := consistency_row(comparison, recipe.budget)):
+            budget = (*budget, row)
         result = Result(
             name=recipe.name,
             recipe=recipe.model_dump(mode="json"),
@@ -89,11 +94,12 @@ def run_recipe(
             steps=tuple(walk.recorder.rows),
             artefacts=artefacts,
             ledger=evidence.ledger,
-            budget=budget_rows(artefacts, choice.id, recipe.budget, allow_slower=recipe.allow_slower),
+            budget=budget,
             shipped=choice.id,
             shipped_reason=choice.reason,
             flags=step_flags(artefacts),
             smoke=smoke,
+            comparison=comparison,
         )
         _publish(walk, bundle, result)
     console.print(render(result))

@@ -199,7 +199,7 @@ class Walk:
         simulated |= {
             f.plan.id: self._simulated(f.plan.id, steps[-1], twin=True) for f in files if f.plan.precision != "as-is"
         }
-        exported = {f.plan.id: self._exported(f) for f in files}
+        exported = {f.plan.id: self.exported(f) for f in files}
         inputs = {f"torch {n}": e.record["digest"] for n, e in simulated.items()}
         inputs |= {f"file {n}": e.record["digest"] for n, e in exported.items()}
         inputs["data"] = self.handle.fingerprint
@@ -211,8 +211,8 @@ class Walk:
             rows = gather(
                 [s.name for s in steps],
                 [(f.plan, f.facts["precision"]) for f in files],
-                {n: _load_logits(e.folder) for n, e in simulated.items()},
-                {n: _load_logits(e.folder) for n, e in exported.items()},
+                {n: load_logits(e.folder) for n, e in simulated.items()},
+                {n: load_logits(e.folder) for n, e in exported.items()},
                 {n: getattr(self.data, n).y for n in SPLITS},
                 self.data.classes,
                 self.recipe.seed,
@@ -239,7 +239,8 @@ class Walk:
 
         return self.recorder.step(f"{name} in torch", "evaluate", key, write, shown=False)
 
-    def _exported(self, file: File) -> Entry:
+    def exported(self, file: File) -> Entry:
+        """What a file says about validation and test data: validation.npy and test.npy."""
         inputs = {"file": file.sha256, "data": self.handle.fingerprint}
         tools = {**record.versions(record.ENGINES[file.plan.format]), "cpu": host_facts()["cpu"]}
         key = make_key("logits.file", {}, version=EVIDENCE_VERSION, inputs=inputs, seed=0, tools=tools)
@@ -277,7 +278,8 @@ def _save_logits(folder: Path, logits: Mapping[str, NDArray[np.float32]]) -> Map
     return {"digest": digest_arrays(*(logits[n] for n in SPLITS))}
 
 
-def _load_logits(folder: Path) -> dict[str, NDArray[np.float32]]:
+def load_logits(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Logits by split, from the folder of a cache entry."""
     return {n: np.load(folder / f"{n}.npy", allow_pickle=False) for n in SPLITS}
 
 

@@ -50,7 +50,9 @@ def test_colour_images_are_shifted_and_rotated_too():
 
 
 def test_brightness_of_integers_is_clipped_not_wrapped():
-    assert transform(np.full((1, 12, 12), 250, np.uint8), "brightness", 0.1, 0).max() == 255
+    image = np.array([[[0, 250], [100, 255]]], np.uint8)
+
+    assert transform(image, "brightness", 0.1, 0).tolist() == [[[26, 255], [126, 255]]]
 
 
 def test_words_are_swapped_both_ways_and_keep_their_case():

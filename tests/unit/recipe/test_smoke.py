@@ -52,7 +52,12 @@ def test_what_decides_shapes_and_formats_stays(pair):
 def test_only_promises_that_a_sliver_can_keep_remain(pair):
     _, sliver = pair
 
-    assert sliver.budget.model_dump() == {"accuracy_drop_points": None, "size_bytes": 9000, "latency_ms": {}}
+    assert sliver.budget.model_dump() == {
+        "accuracy_drop_points": None,
+        "size_bytes": 9000,
+        "latency_ms": {},
+        "consistency_drop_points": None,
+    }
     assert sliver.allow_slower
     assert sliver.measure.profile == "smoke"
     assert (sliver.data.limit, sliver.data.calibration) == (400, 128)
