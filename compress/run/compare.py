@@ -68,6 +68,14 @@ def compare_shipped(walk: Walk, files: list[File], shipped: str) -> Comparison |
 
 
 def _keep_predictions(walk: Walk, folders: Mapping[str, Path]) -> None:
-    """predictions/<artefact>.npy: test logits, float32 (n, classes), for `compress compare`."""
-    target = walk.folder.root / "predictions"
-    walk.folder.place_files({f"{name}.npy": source / "test.npy" for name, source in folders.items()}, target.name)
+    """predictions/<artefact>.npy: test logits, float32 (n, classes), and labels.npy, for `compress compare`."""
+    inputs = {"data": walk.handle.fingerprint}
+    key = make_key("labels", {}, version=1, inputs=inputs, seed=walk.recipe.seed, tools={})
+
+    def write(folder: Path, progress: Any) -> Mapping[str, Any]:
+        np.save(folder / "labels.npy", walk.data.test.y, allow_pickle=False)
+        return {}
+
+    labels = walk.recorder.step("labels", "evaluate", key, write, shown=False).folder / "labels.npy"
+    files = {f"{name}.npy": source / "test.npy" for name, source in folders.items()}
+    walk.folder.place_files({**files, "labels.npy": labels}, "predictions")

@@ -34,7 +34,17 @@ def bundle_digest(run):
 
 def test_everything_a_run_promises_is_there(run):
     assert {p.name for p in run.iterdir() if not p.name.startswith(".")} == {
-        *("plan.json", "run.json", "result.json", "report.html", "report.md", "checkpoints", "artefacts", "bundle")
+        *(
+            "plan.json",
+            "run.json",
+            "result.json",
+            "report.html",
+            "report.md",
+            "checkpoints",
+            "artefacts",
+            "bundle",
+            "predictions",
+        )
     }
     assert [p.name for p in sorted((run / "checkpoints").iterdir())] == [
         *("00-teacher", "01-distill", "02-prune", "03-quantize")

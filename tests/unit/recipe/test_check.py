@@ -58,6 +58,8 @@ from compress.stages.placement import place_quantizers
         ("export: [onnx, tflite]", "target: tflite\nexport: [onnx]", "target tflite runs TFLite files only; add"),
         ("[cpu]", "[cpu, cpu]", "line 13: measure.devices[1]: cpu stands here twice"),
         ("{cpu: 1}", "{gpu: 1}", "line 15: budget.latency_ms.gpu: 'gpu' is not among measure.devices"),
+        ("{cpu: 1}", "{cpu: 1}\n  consistency_drop_points: 2",
+         "line 16: budget.consistency_drop_points: nothing is transformed; add `invariance:"),
         ("{source: digits}", "{source: digits, revision: abc}", "data.revision: it belongs to hf; leave it out"),
         ("{source: digits}", "{source: fashion-mnist, test: 0.1}", "data.test: it has no effect: this source has"),
         ("{source: digits}", "{hf: a/b}", "line 3: data.revision: missing; give the commit of the data set"),
@@ -74,6 +76,32 @@ def test_parts_that_do_not_fit_are_reported(change, problems, old, new, line):
     found = problems(text)
     assert len(found) == 1, found
     assert line in found[0]
+
+
+def test_costs_want_a_row_and_a_column_a_class(change, problems):
+    found = problems(change("export:", "costs: [[0, 1], [1, 0]]\nexport:"))
+
+    assert [f.split(": ", 1)[1] for f in found] == [
+        "costs[0]: it holds 2 costs, want one for each of 10 classes",
+        "costs[1]: it holds 2 costs, want one for each of 10 classes",
+        "costs: it holds 2 rows, want one for each of 10 classes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("{transformations: {sparkle: [1]}}", "sparkle"),
+        ("{transformations: {shift: []}}", "invariance.transformations.shift"),
+        ("{examples: 5}", "name a transformation with its strengths"),
+        ("{swaps: [[he]]}", "invariance.swaps[0]"),
+    ],
+)
+def test_a_wrong_invariance_is_reported(change, problems, value, problem):
+    found = problems(change("export:", f"invariance: {value}\nexport:"))
+
+    assert len(found) == 1
+    assert problem in found[0]
 
 
 def test_the_same_float_file_is_not_wanted_twice(change, problems):
