@@ -181,6 +181,7 @@ def test_the_package_itself_is_small():
 
 def test_public_names_are_these():
     assert sorted(edge_runtime.__all__) == [
-        *("BundleError", "CheckReport", "EdgeError", "EngineError", "InputError", "Model", "Prediction", "load"),
+        *("Alarm", "BundleError", "CheckReport", "EdgeError", "EngineError", "InputError", "Limit", "Model", "Monitor"),
+        *("MonitorError", "Prediction", "Statistics", "load"),
     ]
     assert all(hasattr(edge_runtime, name) for name in edge_runtime.__all__)

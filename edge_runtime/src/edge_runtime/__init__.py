@@ -7,22 +7,46 @@ Importing this package starts nothing, logs nothing and changes no global. An en
     model = edge_runtime.load("bundle")
     answer = model.predict(image)
     print(answer.label, answer.score, answer.latency_ms)
+
+With `monitor=edge_runtime.Monitor("bundle", "monitor.sqlite")` it is watched (docs/monitoring.md).
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime._selftest import CheckReport
 from edge_runtime.errors import BundleError, EdgeError, EngineError, InputError
 from edge_runtime.model import Model, Prediction, load
 
+if TYPE_CHECKING:
+    from edge_runtime.monitor import Alarm, Limit, Monitor, MonitorError
+    from edge_runtime.statistics import Statistics
+
 __all__ = [
+    "Alarm",
     "BundleError",
     "CheckReport",
     "EdgeError",
     "EngineError",
     "InputError",
+    "Limit",
     "Model",
+    "Monitor",
+    "MonitorError",
     "Prediction",
+    "Statistics",
     "load",
 ]
 __version__ = "0.1.0"
+
+_LATE = {**dict.fromkeys(("Alarm", "Limit", "Monitor", "MonitorError"), "monitor"), "Statistics": "statistics"}
+
+
+def __getattr__(name: str) -> Any:
+    """The monitor's names, imported when first asked for: an app without one does not pay for it."""
+    if name in _LATE:
+        import importlib
+
+        return getattr(importlib.import_module(f"edge_runtime.{_LATE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ import numpy as np
 from edge_runtime._onnx import OnnxEngine
 from edge_runtime._selftest import CheckReport, check, read_reference
 from edge_runtime._tflite import TFLiteEngine
-from edge_runtime.errors import EngineError, InputError
+from edge_runtime.errors import EdgeError, EngineError, InputError
 from edge_runtime.files import read_checked
 from edge_runtime.inputs import as_array, as_text
 from edge_runtime.manifest import INTEGER_RANGES, Manifest, ModelFile, read_manifest
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.kinds import ArrayPreprocessing
     from edge_runtime.manifest import TensorInfo
+    from edge_runtime.monitor import Monitor
 
     Prepared = Union[NDArray[Any], dict[str, NDArray[Any]]]
 
@@ -42,6 +43,7 @@ class Prediction:
     index: of the highest score; label: its text; score: the highest score.
     scores: (classes,) float32, softmax of the logits, in the order of the manifest's labels.
     latency_ms: how long the call took that gave it, preprocessing included; a batch shares one call.
+    id: what Monitor.label wants to know it by; "" if nobody watches.
     """
 
     label: str
@@ -49,14 +51,23 @@ class Prediction:
     score: float
     scores: NDArray[np.float32]
     latency_ms: float
+    id: str = ""
 
 
-def load(folder: str | os.PathLike[str], *, engine: str | None = None, threads: int = 1, verify: bool = True) -> Model:
+def load(
+    folder: str | os.PathLike[str],
+    *,
+    engine: str | None = None,
+    threads: int = 1,
+    verify: bool = True,
+    monitor: Monitor | None = None,
+) -> Model:
     """Open a bundle folder.
 
     engine: "onnx" or "tflite"; None takes the bundle's first model whose engine is installed.
     threads: of this model alone; nothing else in the process changes.
     verify: compare the model's checksum before the engine sees it. Its size is compared in any case.
+    monitor: is told of every predict and predict_batch.
 
     Raises:
         BundleError: the bundle is damaged, unsafe, or of a newer format.
@@ -74,7 +85,8 @@ def load(folder: str | os.PathLike[str], *, engine: str | None = None, threads: 
         raise EngineError(f"the bundle holds no {engine} model", str(path), f"it holds {has}: leave engine out")
     for entry in wanted:
         try:
-            return Model(path, manifest, entry, threads=threads, verify=verify)
+            model = Model(path, manifest, entry, threads=threads, verify=verify)
+            return model if monitor is None else monitor.watch(model)
         except ImportError as error:  # of the engine; the next one may be there
             missing = error
     formats = " or ".join(f"edge-runtime[{m.format}]" for m in wanted)
@@ -87,6 +99,7 @@ class Model:
     def __init__(self, folder: Path, manifest: Manifest, entry: ModelFile, *, threads: int, verify: bool) -> None:
         """As load, which is the way to make one."""
         self.manifest, self.entry, self.folder = manifest, entry, folder
+        self.monitor: Monitor | None = None
 
         def start() -> OnnxEngine | TFLiteEngine:
             data = read_checked(folder, entry.path, manifest.files[entry.path], verify=verify)
@@ -133,13 +146,20 @@ class Model:
             EngineError: the engine failed, or the model is closed.
         """
         start = time.perf_counter()
-        logits = self._logits(self.prepare(example))
-        if len(logits) != 1:
-            raise InputError(f"the tensors hold {len(logits)} examples", "input", "use predict_batch for several")
+        try:
+            x = self._input(example)
+            logits = self._logits(self._ready(x))
+            if len(logits) != 1:
+                raise InputError(f"the tensors hold {len(logits)} examples", "input", "use predict_batch for several")
+        except EdgeError as error:
+            self._tell_refusal(error)
+            raise
         scores = softmax(logits)[0]
         index = int(scores.argmax())
         elapsed_ms = (time.perf_counter() - start) * 1e3
-        return Prediction(self.manifest.labels[index], index, float(scores[index]), scores, elapsed_ms)
+        monitor = self.monitor
+        id = "" if monitor is None else monitor.seen(x, logits, elapsed_ms, raw=[example])[0]
+        return Prediction(self.manifest.labels[index], index, float(scores[index]), scores, elapsed_ms, id)
 
     def predict_batch(self, examples: Any) -> list[Prediction]:
         """As predict, for an array (n, ...) of raw examples, or a list of what predict takes.
@@ -149,11 +169,17 @@ class Model:
             EngineError: the engine failed, or the model is closed.
         """
         start = time.perf_counter()
-        scores = softmax(self.logits(examples))
+        try:
+            x, logits = self._batch(examples)
+        except EdgeError as error:
+            self._tell_refusal(error)
+            raise
+        scores = softmax(logits)
         elapsed_ms = (time.perf_counter() - start) * 1e3
-        labels = self.manifest.labels
-        best = [(int(row.argmax()), row) for row in scores]
-        return [Prediction(labels[i], i, float(row[i]), row, elapsed_ms) for i, row in best]
+        labels, monitor = self.manifest.labels, self.monitor
+        ids = [""] * len(scores) if monitor is None else monitor.seen(x, logits, elapsed_ms, raw=examples)
+        best = [(int(row.argmax()), row, id) for row, id in zip(scores, ids)]
+        return [Prediction(labels[i], i, float(row[i]), row, elapsed_ms, id) for i, row, id in best]
 
     async def apredict(self, example: Any) -> Prediction:
         """As predict, in the event loop's own thread pool, so that the loop goes on meanwhile."""
@@ -163,16 +189,22 @@ class Model:
 
     def logits(self, examples: Any) -> NDArray[np.float32]:
         """Logits (n, classes), float32, of what predict_batch takes: what it turns into scores."""
+        return self._batch(examples)[1]
+
+    def _batch(self, examples: Any) -> tuple[Any, NDArray[np.float32]]:
+        """Preprocessed inputs (None for tensors) and logits of several examples."""
         preprocessing = self.preprocessing
         if isinstance(preprocessing, TensorsPreprocessing):
-            parts = self._each([examples] if isinstance(examples, dict) else examples, self.prepare)
-            return np.concatenate([self._logits(feeds) for feeds in parts])
+            parts = self._each([examples] if isinstance(examples, dict) else examples, preprocessing)
+            return None, np.concatenate([self._logits(feeds) for feeds in parts])
         if isinstance(preprocessing, TextPreprocessing):
             lone = isinstance(examples, (str, os.PathLike))
-            return self._logits(self._ready(preprocessing(self._each([examples] if lone else examples, as_text))))
-        if isinstance(examples, (list, tuple)):
-            return self._logits(np.concatenate(self._each(examples, self.prepare)))
-        return self._logits(self._ready(preprocessing(as_array(examples, preprocessing))))
+            x: NDArray[Any] = preprocessing(self._each([examples] if lone else examples, as_text))
+        elif isinstance(examples, (list, tuple)):
+            x = np.concatenate(self._each(examples, self._input))
+        else:
+            x = preprocessing(as_array(examples, preprocessing))
+        return x, self._logits(self._ready(x))
 
     def outputs(self, example: dict[str, Any]) -> dict[str, NDArray[Any]]:
         """Everything the model gives for a dict of arrays, by name: the way to run a bundle of the task tensors.
@@ -188,12 +220,16 @@ class Model:
 
     def prepare(self, example: Any) -> Prepared:
         """One raw example as the engine wants it, (1, ...) or a dict of arrays: predict's part before the engine."""
+        return self._ready(self._input(example))
+
+    def _input(self, example: Any) -> Prepared:
+        """One raw example, preprocessed, (1, ...) or a dict of arrays, before the file's own layout and type."""
         preprocessing = self.preprocessing
         if isinstance(preprocessing, TextPreprocessing):
-            return self._ready(preprocessing([as_text(example)]))
+            return preprocessing([as_text(example)])
         if isinstance(preprocessing, TensorsPreprocessing):
             return preprocessing(example)
-        return self._ready(preprocessing(self._one(example, preprocessing)))
+        return preprocessing(self._one(example, preprocessing))
 
     def run(self, prepared: Prepared) -> NDArray[Any]:
         """The engine's raw (first) output for what prepare gives, or for more such rows: predict's part in the engine.
@@ -256,8 +292,10 @@ class Model:
             raise InputError("an empty batch", "input", "pass at least one example")
         return parts
 
-    def _ready(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Preprocessed inputs (n, *output_shape) in the model's layout and dtype."""
+    def _ready(self, x: Prepared) -> Prepared:
+        """Preprocessed inputs (n, *output_shape) in the model's layout and dtype. Named tensors are so already."""
+        if isinstance(x, dict):
+            return x
         tensor = self.entry.input
         if tensor.layout == "NL":
             return self._padded(x).astype(self._dtype)
@@ -276,6 +314,10 @@ class Model:
         if not missing:
             return ids
         return np.pad(ids, ((0, 0), (0, missing)), constant_values=self.preprocessing.pad_id)  # type: ignore[union-attr]
+
+    def _tell_refusal(self, error: EdgeError) -> None:
+        if self.monitor is not None:
+            self.monitor.refused(error)
 
     def _logits(self, prepared: Prepared) -> NDArray[np.float32]:
         if not self.manifest.labels:

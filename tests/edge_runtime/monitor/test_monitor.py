@@ -174,9 +174,9 @@ def test_too_quick_a_model_is_described_less_often(make, stream):
 def test_quality_counts_constant_and_far_off_inputs(make, digits):
     monitor = make(None)
     black = np.full_like(digits.x[:64], digits.x.min())
-    monitor.seen(black, digits.answer(black), 1000.0, 64)
+    monitor.seen(black, digits.answer(black), 1000.0)
     glare = digits.x[:64] * 10
-    monitor.seen(glare, digits.answer(glare), 1000.0, 64)
+    monitor.seen(glare, digits.answer(glare), 1000.0)
 
     figures = monitor.figures()
     assert figures["quality_constant_share"] == 0.5
@@ -371,7 +371,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(statistics, tmp_path):
         x, logits = np.random.default_rng(0).normal(size=(64, 1, 8, 8)).astype("f4"), np.eye(64, 10, dtype="f4")
         print("on", flush=True)
         while True:
-            monitor.seen(x, logits, 1.0, 64)
+            monitor.seen(x, logits, 1.0)
             monitor.flush()
     """
     generator = np.random.default_rng(0)

@@ -34,8 +34,8 @@ _RECENT_LABELS = 2000
 class Monitor:
     """Counts calls, describes inputs and answers, compares them with the reference, keeps it all in one SQLite file.
 
-        monitor = Monitor("bundle", "monitor.sqlite", on_alarm=print)
-        ids = monitor.seen(inputs, logits, latency_ms)
+        monitor = edge_runtime.Monitor("bundle", "monitor.sqlite", on_alarm=print)
+        model = edge_runtime.load("bundle", monitor=monitor)
 
     Threads may share it; a forked child goes on with counts of its own in the same file. `close` (or leaving a `with`)
     writes what has gathered; a kill loses at most `interval_s`.
@@ -105,15 +105,23 @@ class Monitor:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def seen(self, inputs: Any, logits: NDArray[Any] | None, latency_ms: float, count: int = 1) -> list[str]:
-        """Take one call in: what a Model does after each. Returns an id for each of its `count` examples.
+    def watch(self, model: Model) -> Model:
+        """Have a loaded model tell this monitor of each call from now on; returns the model."""
+        if not self.reference.labels:
+            self.reference = Reference(model.manifest.name, model.manifest.labels, self.reference.statistics)
+        model.monitor = self
+        return model
 
-        inputs: preprocessed, (n, ...), not written to afterwards; None if unknown. logits: (n, classes) or None.
+    def seen(self, inputs: Any, logits: NDArray[Any] | None, latency_ms: float, *, raw: Any = None) -> list[str]:
+        """Take one call in: what a Model does after each. Returns an id for each example.
+
+        inputs: preprocessed, (n, ...), not written to afterwards; something else than an array is not described.
+        logits: (n, classes) or None. raw: what the app gave, for the queue to keep texts of.
         """
         if self._process.pid != os.getpid():
             self._after_fork()
         process = self._process
-        ids = process.take(inputs, logits, latency_ms, count)
+        ids = process.take(inputs, logits, latency_ms)
         if process.full:
             self._fold(wait=False)
         if self._thread is None:

@@ -70,14 +70,16 @@ class Process:
         """Empty counters that fit the reference."""
         return Counters(0, 1) if self.statistics is None else Counters.like(self.statistics)
 
-    def take(self, inputs: Any, logits: NDArray[np.float32] | None, latency_ms: float, count: int) -> list[str]:
+    def take(self, inputs: Any, logits: NDArray[np.float32] | None, latency_ms: float) -> list[str]:
         """One call's examples into the waiting lists; their ids. Appends only: any thread, no lock."""
+        known = isinstance(inputs, np.ndarray)
+        count = len(logits) if logits is not None else len(inputs) if known else 1
         ids = []
         for i in range(count):
             n = next(self._number)
             id = f"{self.source}-{n:x}"
             ids.append(id)
-            watched = inputs is not None and n % self.step == 0
+            watched = known and n % self.step == 0
             self._waiting.append((id, inputs[i] if watched else None, None if logits is None else logits[i]))
         self._calls.append((latency_ms, count))
         return ids

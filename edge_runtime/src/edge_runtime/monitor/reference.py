@@ -49,7 +49,7 @@ def open_reference(source: str | os.PathLike[str] | Statistics | Model) -> Refer
 
 
 def _of_bundle(folder: Path, manifest: Manifest) -> Reference:
-    path = getattr(manifest, "reference_statistics", None)
+    path = manifest.reference_statistics
     statistics = None
     if path:
         statistics = Statistics.from_bytes(read_checked(folder, path, manifest.files[path]), str(folder / path))
