@@ -1,7 +1,8 @@
 """The one internal form of a model: a graph of a few operators, as plain data. No torch, no numpy.
 
 Every stage reads and returns this form, every export is written from it, and a plan can be explained from it without
-loading a framework. Tensors are channel first (NCHW) and carry no batch dimension in their shapes.
+loading a framework. Tensors are channel first (NCHW) and carry no batch dimension in their shapes; sequences are
+(length, features).
 
 A node's output has the node's name. Its parameters are named `<node>.<parameter>`; `PARAMETERS` lists them.
 """
@@ -26,9 +27,17 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "avg_pool": (),
     "global_avg_pool": (),
     "flatten": (),
+    "embedding": ("weight", "weight_scale", "tokens"),
+    "positions": ("weight",),
+    "layer_norm": ("weight", "bias"),
+    "gelu": (),
+    "tanh": (),
+    "attention": (),
+    "token_mean": (),
+    "first_token": (),
     "quantize": ("scale", "zero_point"),
 }
-LAYERS = ("conv2d", "linear")  # what owns weights worth pruning and quantizing
+LAYERS = ("conv2d", "linear", "embedding")  # what owns weights worth pruning and quantizing
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -47,6 +56,16 @@ class Node:
         max_pool, avg_pool   kernel, stride, padding (each [h, w]); an average counts no padding
         quantize         8-bit activation grid, 0..255: bits (8); its scale and zero_point are parameters
         conv2d, linear   also weight_bits (7 or 8) when weights are int8, and activations: "static" | "dynamic"
+    Of text models, whose input is token ids (length,) and whose sequences are (length, features):
+        input            also dtype "int64", pad_id; shape is [the largest length], any shorter one may be given
+        embedding        vocabulary, features; weight_bits with one scale a token; trimmed (bool): it owns `tokens`,
+                         the ids that its rows had before the vocabulary was trimmed
+        positions        length, features: adds row i of its table to position i
+        layer_norm       features, eps
+        gelu             exact, by the error function
+        attention        reads query, key, value and the input; heads, head_features; padding is not attended to
+        token_mean       reads a sequence and the input; the mean over all tokens but padding
+        first_token      the features at position 0
     """
 
     name: str
@@ -99,6 +118,12 @@ class Graph:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example, without the batch."""
         return tuple(self.nodes[0].attrs["shape"])
+
+    @property
+    def pad_id(self) -> int | None:
+        """The id that fills up short texts; None for a model that does not read token ids."""
+        pad: int | None = self.nodes[0].attrs.get("pad_id")
+        return pad
 
     @property
     def layers(self) -> tuple[Node, ...]:

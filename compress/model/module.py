@@ -15,6 +15,7 @@ from compress.model.shapes import infer_shapes, parameter_shapes
 from compress.numerics.affine import MIN_SCALE, QMAX, weight_limit
 
 _MOMENTUM = 0.1  # of batch norm's running statistics
+PADDING_SCORE = -1e4  # added to a score of attention: no weight is left, and half precision can hold it
 
 
 class GraphModule(nn.Module):
@@ -35,14 +36,17 @@ class GraphModule(nn.Module):
             tensor = torch.from_numpy(np.array(array))  # a copy: the model given is not to change
             if parameter in ("scale", "weight_scale"):
                 self.register_parameter(key, nn.Parameter(tensor.clamp(min=MIN_SCALE).log()))
-            elif parameter in ("zero_point", "running_mean", "running_var"):
+            elif parameter in ("zero_point", "running_mean", "running_var", "tokens"):
                 self.register_buffer(key, tensor)
             else:
                 self.register_parameter(key, nn.Parameter(tensor))
             self._names[name] = key
 
     def forward(self, x: Tensor, taps: Sequence[str] = ()) -> Any:
-        """x: (n, *input_shape) float. Returns logits (n, classes); with taps, (logits, {node: its output})."""
+        """x: (n, *input_shape) float, or token ids (n, length up to the largest) int64.
+
+        Returns logits (n, classes); with taps, (logits, {node: its output}).
+        """
         values: dict[str, Tensor] = {}
         last_use = {i: node.name for node in self.graph for i in node.inputs}
         keep = {*taps, self.graph.output}
@@ -84,7 +88,50 @@ class GraphModule(nn.Module):
             return x.flatten(1)
         if node.op == "quantize":
             return self._quantize(node, x)
-        return x  # input
+        if node.op == "input":
+            return x
+        return self._text(node, inputs)
+
+    def _text(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        """Operators on token ids (n, length) and sequences (n, length, features)."""
+        x, a = inputs[0], node.attrs
+        if node.op == "embedding":
+            return self._embedding(node, x)
+        if node.op == "positions":
+            return x + self._get(node, "weight")[: x.shape[1]]
+        if node.op == "layer_norm":
+            return F.layer_norm(x, (a["features"],), self._get(node, "weight"), self._get(node, "bias"), a["eps"])
+        if node.op == "gelu":
+            return F.gelu(x)
+        if node.op == "tanh":
+            return torch.tanh(x)
+        if node.op == "attention":
+            shape = (*x.shape[:2], a["heads"], a["head_features"])
+            query, key, value = (i.reshape(shape).transpose(1, 2) for i in inputs[:3])
+            mask = self._padding(inputs[3]).to(query.dtype)[:, None, None, :] * PADDING_SCORE
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+            return mixed.transpose(1, 2).reshape(x.shape)
+        if node.op == "token_mean":
+            real = (~self._padding(inputs[1])).to(x.dtype)[:, :, None]
+            return (x * real).sum(1) / real.sum(1)
+        return x[:, 0]  # first_token
+
+    def _padding(self, ids: Tensor) -> Tensor:
+        """(n, length), True where a text has ended."""
+        return ids == self.graph.pad_id
+
+    def _embedding(self, node: Node, ids: Tensor) -> Tensor:
+        """Rows of the table; of an integer one only the rows that are read are rounded."""
+        rows = F.embedding(ids, self._get(node, "weight"))
+        if "weight_bits" not in node.attrs:
+            return rows
+        limit = weight_limit(node.attrs["weight_bits"])
+        flat = rows.reshape(-1, rows.shape[-1])
+        scale = self._get(node, "weight_scale").exp()[ids.reshape(-1)]
+        factor, zero = 1.0 / (rows.shape[-1] * limit) ** 0.5, torch.zeros_like(scale)
+        with torch.autocast(rows.device.type, enabled=False):
+            flat = torch._fake_quantize_learnable_per_channel_affine(flat, scale, zero, 0, -limit, limit, factor)
+        return flat.reshape(rows.shape)
 
     def _weight(self, node: Node) -> Tensor:
         weight = self._get(node, "weight")
@@ -154,7 +201,9 @@ def initial_model(graph: Graph, seed: int) -> Model:
     for node in graph:
         for parameter, shape in parameter_shapes(node).items():
             name = f"{node.name}.{parameter}"
-            if parameter == "weight" and node.op in ("conv2d", "linear"):
+            if parameter == "weight" and node.op in ("embedding", "positions"):
+                weights[name] = generator.normal(0.0, 0.02, shape).astype(np.float32)  # as BERT begins
+            elif parameter == "weight" and node.op in ("conv2d", "linear"):
                 fan_in = int(np.prod(shape[1:]))
                 gain = 2.0 if node.op == "conv2d" else 1.0
                 weights[name] = generator.normal(0.0, (gain / fan_in) ** 0.5, shape).astype(np.float32)

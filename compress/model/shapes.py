@@ -33,8 +33,8 @@ def _shape(node: Node, inputs: Sequence[Shape]) -> Shape:
         _want(node, len(x) == 3, x, "(c, h, w)")
         return (x[0], *_window(node, x))
     if node.op == "linear":
-        _want(node, x == (a["in_features"],), x, f"({a['in_features']},)")
-        return (a["out_features"],)
+        _want(node, len(x) < 3 and x[-1:] == (a["in_features"],), x, f"({a['in_features']},)")
+        return (*x[:-1], a["out_features"])
     if node.op == "batch_norm":
         _want(node, x[0] == a["channels"], x, f"{a['channels']} channels")
         return x
@@ -46,7 +46,37 @@ def _shape(node: Node, inputs: Sequence[Shape]) -> Shape:
         return (x[0],)
     if node.op == "flatten":
         return (prod(x),)
+    if node.op in _TEXT:
+        return _text_shape(node, inputs)
     return x
+
+
+_TEXT = ("embedding", "positions", "layer_norm", "attention", "token_mean", "first_token")
+
+
+def _text_shape(node: Node, inputs: Sequence[Shape]) -> Shape:
+    """Of an operator on token ids (length,) or sequences (length, features)."""
+    a, x = node.attrs, inputs[0]
+    if node.op == "embedding":
+        _want(node, len(x) == 1, x, "token ids (length,)")
+        return (x[0], a["features"])
+    if node.op == "layer_norm":
+        _want(node, len(x) < 3 and x[-1] == a["features"], x, f"{a['features']} features")
+        return x
+    _want(node, len(x) == 2, x, "a sequence (length, features)")
+    if node.op == "positions":
+        _want(node, x[1] == a["features"] and x[0] <= a["length"], x, f"at most ({a['length']}, {a['features']})")
+        return x
+    if node.op == "attention":
+        want = (x[0], a["heads"] * a["head_features"])
+        _want(node, len(inputs) == 4 and all(i == want for i in inputs[:3]), x, f"query, key and value of {want}")
+        return want
+    return (x[1],)  # token_mean, first_token
+
+
+def features_of(shape: Shape) -> int:
+    """How many channels a tensor has: of (c, h, w), (features,) or (length, features)."""
+    return shape[-1] if len(shape) == 2 else shape[0]
 
 
 def _window(node: Node, x: Shape) -> Shape:
@@ -72,9 +102,17 @@ def parameter_shapes(node: Node) -> dict[str, Shape]:
         return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (a["channels"],))
     elif node.op == "quantize":
         return {"scale": (), "zero_point": ()}
+    elif node.op == "embedding":
+        out = {"weight": (a["vocabulary"], a["features"])}
+        if a.get("trimmed"):
+            out["tokens"] = (a["vocabulary"],)
+    elif node.op == "positions":
+        return {"weight": (a["length"], a["features"])}
+    elif node.op == "layer_norm":
+        return dict.fromkeys(("weight", "bias"), (a["features"],))
     else:
         return {}
-    if a["bias"]:
+    if a.get("bias"):
         out["bias"] = out["weight"][:1]
     if "weight_bits" in a:
         out["weight_scale"] = out["weight"][:1]
@@ -92,15 +130,18 @@ def count_parameters(graph: Graph) -> int:
 
 
 def macs_by_layer(graph: Graph) -> dict[str, int]:
-    """Multiply-accumulate operations of each layer for one example."""
+    """Multiply-accumulate operations of each layer for one example; for a text of the largest length."""
     shapes = infer_shapes(graph)
     out = {}
     for node in graph.layers:
-        weight = parameter_shapes(node)["weight"]
-        out[node.name] = prod(weight) * (prod(shapes[node.name][1:]) if node.op == "conv2d" else 1)
+        shape, weight = shapes[node.name], parameter_shapes(node)["weight"]
+        positions = prod(shape[1:]) if node.op == "conv2d" else prod(shape[:-1])
+        out[node.name] = 0 if node.op == "embedding" else prod(weight) * positions
     return out
 
 
 def count_macs(graph: Graph) -> int:
-    """Multiply-accumulate operations for one example; element-wise work is not counted."""
-    return sum(macs_by_layer(graph).values())
+    """Multiply-accumulate operations for one example, those between tokens included; element-wise work is not counted."""
+    shapes = infer_shapes(graph)
+    attended = sum(2 * shapes[n.name][0] * prod(shapes[n.name]) for n in graph if n.op == "attention")
+    return attended + sum(macs_by_layer(graph).values())
