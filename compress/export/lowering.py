@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import ExportError
-from compress.model.graph import LAYERS, Graph, Node
+from compress.model.graph import FLOATING, LAYERS, Graph, Node
 from compress.model.model import Model
 from compress.model.rewrite import fold_batch_norm
 from compress.model.shapes import Shape, infer_shapes
@@ -57,10 +57,10 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """A layer's numbers. weight: (out, in / groups, h, w) or (out, in).
+    """A node's numbers. weight: (out, in / groups, h, w) or (out, in); of tables (rows, features), of norms (features,).
 
     kind: "float": all float32. "integer": int8 weight, int32 bias at scale s_x * s_w. "dynamic-integer": int8 weight,
-        float32 bias. scale: (out,) of the weight, None for float.
+        float32 bias. scale: (out,) of the weight, (vocabulary,) of an embedding; None for float.
     """
 
     kind: Literal["float", "integer", "dynamic-integer"]
@@ -84,19 +84,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Steps in order. input_grid: the grid of the graph's input if all that reads it quantizes it so, else None."""
+    """Steps in order. input_grid: the grid of the graph's input if all that reads it quantizes it so, else None.
+
+    pad_id: of a model whose input is token ids of any length up to the input's; else None.
+    """
 
     steps: tuple[Step, ...]
     input: Value
     input_grid: Grid | None
     output: Value
+    pad_id: int | None = None
 
 
 def lower(model: Model) -> Program:
     """Fold batch norm, drop what the output does not need, fuse activations and quantizers into steps.
 
     A layer is integer where its weights have bits, its input stands on a grid, and its output (behind an activation)
-    is quantized; one that lacks a grid is emitted in float with its rounded weights, and the counts will say so.
+    is quantized; one that lacks a grid is emitted in float with its rounded weights, and the counts will say so. The
+    layers of text models give float from a grid.
 
     Raises:
         ExportError: the output is no vector of logits.
@@ -115,7 +120,8 @@ def lower(model: Model) -> Program:
     grids = {lowering.grid(n) for n in readers if n.op == "quantize"}
     alone = len(grids) == 1 and all(n.op == "quantize" for n in readers) and graph.output != source.name
     input_grid = next(iter(grids)) if alone else None
-    return Program(tuple(lowering.steps), lowering.values[source.name], input_grid, lowering.values[graph.output])
+    values = lowering.values
+    return Program(tuple(lowering.steps), values[source.name], input_grid, values[graph.output], graph.pad_id)
 
 
 def _reachable(graph: Graph) -> Graph:
@@ -162,14 +168,24 @@ class _Lowering:
             self._emit(node, (x,), grid)
 
     def _compute(self, node: Node, inputs: tuple[Value, ...]) -> None:
+        if node.op in FLOATING:
+            self._emit(node, inputs, None)  # the writers read a grid's values in float
+            return
         tail = list(self._tail(node))
         activation = next((n for n in tail if n.op in _ACTIVATIONS), None)
         quantizer = next((n for n in tail if n.op == "quantize"), None)
         wanted = node.op not in LAYERS or ("weight_bits" in node.attrs and _activations(node) == "static")
         if wanted and quantizer is not None and all(x.grid for x in inputs):
             self._emit(node, inputs, self.grid(quantizer), activation, quantizer)
+        elif self._gives_float(node) and inputs[0].grid:
+            self._emit(node, inputs, None, activation)
         else:
             self._emit(node, tuple(self._as_float(x) for x in inputs), None, activation)
+
+    def _gives_float(self, node: Node) -> bool:
+        """True for the integer layers of text models: they read a grid and give float."""
+        static = "weight_bits" in node.attrs and _activations(node) == "static"
+        return self.graph.pad_id is not None and node.op == "linear" and static
 
     def _tail(self, node: Node) -> Iterator[Node]:
         """The activation and the quantizer behind a node, as far as nothing else reads what stands before them."""
@@ -192,7 +208,8 @@ class _Lowering:
         self, node: Node, inputs: tuple[Value, ...], grid: Grid | None, activation: Node | None = None,
         quantizer: Node | None = None,
     ) -> None:  # fmt: skip
-        parameters = _parameters(node, self.weights, inputs[0].grid if grid else None) if node.op in LAYERS else None
+        integer = grid is not None or self._gives_float(node)
+        parameters = _parameters(node, self.weights, inputs[0].grid if integer else None)
         if grid is not None and node.op != "quantize":
             grid = _reachable_grid(grid, inputs, parameters)
         taken = [n for n in (activation, quantizer) if n is not None]
@@ -225,16 +242,20 @@ def _activations(node: Node) -> str:
 def _image(node: Node, inputs: tuple[Value, ...]) -> Shape | None:
     if node.op == "flatten" and len(inputs[0].shape) == 3 and max(inputs[0].shape[1:]) > 1:
         return inputs[0].shape
-    return None if node.op == "linear" else inputs[0].image
+    return None if node.op in ("linear", *FLOATING) else inputs[0].image
 
 
-def _parameters(node: Node, weights: Mapping[str, NDArray[Any]], grid: Grid | None) -> Parameters:
-    """A layer's numbers as its kernel wants them; grid: of its input, where it is to run in integers."""
+def _parameters(node: Node, weights: Mapping[str, NDArray[Any]], grid: Grid | None) -> Parameters | None:
+    """A node's numbers as its kernel wants them; grid: of its input, where it is to run in integers."""
+    if f"{node.name}.weight" not in weights:
+        return None
     weight = np.asarray(weights[f"{node.name}.weight"], np.float32)
-    bias = np.asarray(weights[f"{node.name}.bias"], np.float32) if node.attrs["bias"] else None
+    bias = np.asarray(weights[f"{node.name}.bias"], np.float32) if f"{node.name}.bias" in weights else None
     if "weight_bits" not in node.attrs:
         return Parameters("float", weight, bias)
     bits, scale = node.attrs["weight_bits"], np.asarray(weights[f"{node.name}.weight_scale"], np.float32)
+    if node.op == "embedding":
+        return Parameters("integer", quantize_weight(weight, scale, bits), None, scale)
     if grid is not None:
         if bias is not None:
             # A channel pruned to zero has a tiny scale, in whose unit its bias would not fit 32 bits.

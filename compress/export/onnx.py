@@ -2,7 +2,7 @@
 
 Static int8 is unsigned 8-bit activations and signed 8-bit weights per output channel, the pair that is fast on x86,
 as QuantizeLinear and DequantizeLinear around float operators, so that ONNX Runtime turns whole chains into integer
-kernels. Opset 13 and IR 7: read by every engine since 2020.
+kernels. Opset 13 and IR 7: read by every engine since 2020; text models use opset 17 (2022), which has layer norms.
 
 The bytes depend on the model alone. Tensors have names of one or two letters: on a small net the names that exporters
 usually write weigh as much as a layer. Only the nodes of layers keep their names, by which the counts find them.
@@ -19,10 +19,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from compress.export.lowering import Grid, Parameters, Program, Step, Value, lower
+from compress.export.onnx_text import TextWriter
+from compress.model.graph import FLOATING
 from compress.model.model import Model
 
 INPUT, OUTPUT = "input", "logits"
+TEXT_INPUT = "input_ids"
 OPSET, IR_VERSION = 13, 7
+_TEXT_OPSET, _TEXT_IR = 17, 8
 _CHANNELS = 4  # what an integer convolution of the input image is filled up to a multiple of
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -32,6 +36,7 @@ def to_onnx(model: Model, *, name: str) -> bytes:
 
     Input `input`: float32 (N, *input_shape); output `logits`: float32 (N, classes). N is free, but 1 where a layer has
     dynamic activations: it finds the range of the whole batch, so an answer would depend on the other examples in it.
+    Of a text model the input is `input_ids`: int64 (N, L), N and L free, the mask computed from the padding id.
 
     Raises:
         ExportError: the graph does not end in a vector of logits.
@@ -42,10 +47,14 @@ def to_onnx(model: Model, *, name: str) -> bytes:
         writer.write(step)
     writer.finish()
     batch = 1 if writer.dynamic else "N"
-    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch, *program.input.shape])]
+    if program.pad_id is None:
+        inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch, *program.input.shape])]
+    else:
+        inputs = [helper.make_tensor_value_info(TEXT_INPUT, TensorProto.INT64, [batch, "L"])]
     outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [batch, *program.output.shape])]
     graph = helper.make_graph(writer.nodes, name, inputs, outputs, list(writer.initializers.values()))
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    opset, ir_version = (OPSET, IR_VERSION) if program.pad_id is None else (_TEXT_OPSET, _TEXT_IR)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
     onnx.checker.check_model(proto, full_check=True)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
@@ -58,18 +67,19 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[tuple[Any, ...], onnx.TensorProto] = {}
         self.output = program.output
-        self.tensors = {program.input.name: INPUT}
+        self.tensors = {program.input.name: INPUT if program.pad_id is None else TEXT_INPUT}
         self.entries = {s.output.name for s in program.steps if s.op == "quantize" and s.inputs[0] == program.input}
         self.dequantized: dict[str, str] = {}
         self.dynamic: dict[str, list[str]] = {}
         self.names = _short_names()
+        self.text = None if program.pad_id is None else TextWriter(self, program.pad_id)
         if program.output.grid is None:
             self.tensors[program.output.name] = OUTPUT
 
     def finish(self) -> None:
         """Give the logits in float, if they are not."""
         if self.output.grid is not None:
-            self._node("DequantizeLinear", [self.tensor(self.output), *self._grid(self.output.grid)], OUTPUT)
+            self.node("DequantizeLinear", [self.tensor(self.output), *self._grid(self.output.grid)], OUTPUT)
 
     def tensor(self, value: Value) -> str:
         """Name of a value's stored tensor: uint8 where it has a grid, else float."""
@@ -82,24 +92,26 @@ class _Writer:
         if value.grid is None:
             return self.tensor(value)
         if value.name not in self.dequantized:
-            self.dequantized[value.name] = self._node("DequantizeLinear", [self.tensor(value), *self._grid(value.grid)])
+            self.dequantized[value.name] = self.node("DequantizeLinear", [self.tensor(value), *self._grid(value.grid)])
         return self.dequantized[value.name]
 
     def write(self, step: Step) -> None:
         """Emit one step."""
         x, grid = step.inputs[0], step.output.grid
-        if step.op == "dequantize" and x.grid is not None:
+        if self.text is not None and step.op in FLOATING:
+            self.text.write(step)
+        elif step.op == "dequantize" and x.grid is not None:
             # A layer is to read this in float. Between a bare dequantizer and a quantizer ONNX Runtime would give it
             # integer weights of its own making (WeightBiasQuantization); a clip at the grid's end, which changes no
             # value, prevents it.
-            lowest = self._constant(-x.grid.zero_point * x.grid.scale)
-            self._node("Clip", [self.real(x), lowest], self.tensor(step.output))
+            lowest = self.constant(-x.grid.zero_point * x.grid.scale)
+            self.node("Clip", [self.real(x), lowest], self.tensor(step.output))
         elif step.op == "quantize" and grid is not None:
-            self._node("QuantizeLinear", [self.real(x), *self._grid(grid)], self.tensor(step.output))
+            self.node("QuantizeLinear", [self.real(x), *self._grid(grid)], self.tensor(step.output))
         elif step.op in ("max_pool", "flatten"):  # as they are on integers
             attrs = _window(step) if step.op == "max_pool" else {}
             op = "MaxPool" if step.op == "max_pool" else "Flatten"
-            self._node(op, [self.tensor(x)], self.tensor(step.output), **attrs)
+            self.node(op, [self.tensor(x)], self.tensor(step.output), **attrs)
         elif step.op in ("relu", "relu6"):
             self._activation(step.op, grid, self.tensor(x), self.tensor(step.output))
         else:
@@ -110,9 +122,9 @@ class _Writer:
         grid = step.output.grid
         parts: list[Callable[[str, str | None], str]] = [lambda _, out: self._operator(step, out)]
         if grid is not None:
-            parts.append(lambda x, out: self._node("QuantizeLinear", [x, *self._grid(grid)], out))
+            parts.append(lambda x, out: self.node("QuantizeLinear", [x, *self._grid(grid)], out))
         if step.op == "global_avg_pool":
-            parts.append(lambda x, out: self._node("Flatten", [x], out))
+            parts.append(lambda x, out: self.node("Flatten", [x], out))
         if step.activation and not (grid and grid.clips_as(step.activation)):
             parts.append(lambda x, out: self._activation(step.activation, grid, x, out))
         result = ""
@@ -131,14 +143,14 @@ class _Writer:
         if p is not None:
             inputs += self._layer(step, p)
         if step.op == "conv2d":
-            return self._node("Conv", inputs, out, name=step.name, **_window(step))
+            return self.node("Conv", inputs, out, name=step.name, **_window(step))
         if step.op == "linear":
-            return self._node("Gemm", inputs, out, name=step.name, transB=1)
+            return self.node("Gemm", inputs, out, name=step.name, transB=1)
         if step.op == "add":
-            return self._node("Add", inputs, out)
+            return self.node("Add", inputs, out)
         if step.op == "avg_pool":
-            return self._node("AveragePool", inputs, out, **_window(step))
-        return self._node("GlobalAveragePool", inputs, out)
+            return self.node("AveragePool", inputs, out, **_window(step))
+        return self.node("GlobalAveragePool", inputs, out)
 
     def _widened(self, step: Step, p: Parameters) -> Step:
         """A convolution of the image itself, its channels filled up with zeros to a multiple of four.
@@ -149,22 +161,22 @@ class _Writer:
         if not lanes or step.attrs["groups"] > 1:
             return step
         wide = replace(x, name=f"{x.name}+", shape=(x.shape[0] + lanes, *x.shape[1:]))
-        amounts = self._constant(np.array([0, 0, 0, 0, 0, lanes, 0, 0], np.int64))
-        self._node("Pad", [self.tensor(x), amounts], self.tensor(wide))
+        amounts = self.constant(np.array([0, 0, 0, 0, 0, lanes, 0, 0], np.int64))
+        self.node("Pad", [self.tensor(x), amounts], self.tensor(wide))
         weight = np.pad(p.weight, ((0, 0), (0, lanes), (0, 0), (0, 0)))
         return replace(step, inputs=(wide,), parameters=replace(p, weight=weight))
 
     def _layer(self, step: Step, p: Parameters) -> list[str]:
         """Float tensors of a layer's weight and bias; stored as integers where the layer is integer."""
         if p.kind == "float" or p.scale is None or step.inputs[0].grid is None:
-            return [self._constant(a) for a in (p.weight, p.bias) if a is not None]
-        weight = [self._constant(p.weight), self._constant(p.scale)]
+            return [self.constant(a) for a in (p.weight, p.bias) if a is not None]
+        weight = [self.constant(p.weight), self.constant(p.scale)]
         if step.op == "linear":  # ONNX Runtime leaves a Gemm in float whose weight does not spell out its zero points
-            weight.append(self._constant(np.zeros(len(p.weight), np.int8)))
-        out = [self._node("DequantizeLinear", weight, axis=0)]
+            weight.append(self.constant(np.zeros(len(p.weight), np.int8)))
+        out = [self.node("DequantizeLinear", weight, axis=0)]
         if p.bias is not None:
-            scale = self._constant(step.inputs[0].grid.scale * p.scale)
-            out.append(self._node("DequantizeLinear", [self._constant(p.bias), scale], axis=0))
+            scale = self.constant(step.inputs[0].grid.scale * p.scale)
+            out.append(self.node("DequantizeLinear", [self.constant(p.bias), scale], axis=0))
         return out
 
     def _dynamic(self, step: Step, p: Parameters, out: str | None) -> str:
@@ -178,28 +190,28 @@ class _Writer:
         spread = (-1, 1, 1) if step.op == "conv2d" else (-1,)
         assert p.scale is not None
         if step.op == "conv2d":
-            inputs = [integers, self._constant(p.weight), zero_point]
-            sums = self._node("ConvInteger", inputs, name=step.name, **_window(step))
+            inputs = [integers, self.constant(p.weight), zero_point]
+            sums = self.node("ConvInteger", inputs, name=step.name, **_window(step))
         else:
-            sums = self._node("MatMulInteger", [integers, self._constant(p.weight.T), zero_point], name=step.name)
-        real = self._node("Cast", [sums], to=TensorProto.FLOAT)
-        factor = self._node("Mul", [scale, self._constant(p.scale.reshape(spread))])
-        result = self._node("Mul", [real, factor], out if p.bias is None else None)
-        return result if p.bias is None else self._node("Add", [result, self._constant(p.bias.reshape(spread))], out)
+            sums = self.node("MatMulInteger", [integers, self.constant(p.weight.T), zero_point], name=step.name)
+        real = self.node("Cast", [sums], to=TensorProto.FLOAT)
+        factor = self.node("Mul", [scale, self.constant(p.scale.reshape(spread))])
+        result = self.node("Mul", [real, factor], out if p.bias is None else None)
+        return result if p.bias is None else self.node("Add", [result, self.constant(p.bias.reshape(spread))], out)
 
     def _activation(self, kind: str, grid: Grid | None, x: str, out: str | None) -> str:
         """In float, or as a clip of integers, which gives what quantizing after the activation would give."""
         if grid is not None:
             limits = [np.uint8(grid.zero_point)] + [np.uint8(grid.quantize(6.0))] * (kind == "relu6")
-            return self._node("Clip", [x, *(self._constant(limit) for limit in limits)], out)
+            return self.node("Clip", [x, *(self.constant(limit) for limit in limits)], out)
         if kind == "relu6":
-            return self._node("Clip", [x, self._constant(np.float32(0)), self._constant(np.float32(6))], out)
-        return self._node("Relu", [x], out)
+            return self.node("Clip", [x, self.constant(np.float32(0)), self.constant(np.float32(6))], out)
+        return self.node("Relu", [x], out)
 
     def _grid(self, grid: Grid) -> list[str]:
-        return [self._constant(grid.scale), self._constant(np.uint8(grid.zero_point))]
+        return [self.constant(grid.scale), self.constant(np.uint8(grid.zero_point))]
 
-    def _constant(self, array: NDArray[Any] | np.generic) -> str:
+    def constant(self, array: NDArray[Any] | np.generic) -> str:
         """Name of an initializer; equal constants are stored once."""
         array = np.asarray(array)
         key = (array.dtype.str, array.shape, array.tobytes())
@@ -208,7 +220,8 @@ class _Writer:
         name: str = self.initializers[key].name
         return name
 
-    def _node(self, op: str, inputs: list[str], out: str | None = None, **attrs: Any) -> str:
+    def node(self, op: str, inputs: list[str], out: str | None = None, **attrs: Any) -> str:
+        """Emit an operator; returns the name of its output."""
         out = out or next(self.names)
         self.nodes.append(helper.make_node(op, inputs, [out], **attrs))
         return out

@@ -4,6 +4,10 @@ A layer is integer if it was chosen; an addition, pooling or ReLU is integer if 
 quantize node if what makes it or anything that reads it is integer, so that whole chains stay integer. A layer,
 addition or pool with a ReLU of its own is quantized after the ReLU: the engines do both in one kernel, and half the
 grid is not spent on values that are cut off. Max pooling, flatten and input ReLUs move values without making new ones.
+
+In text models only the linear layers and the embedding table are integer, and a grid is what such a layer reads: its
+result, the norms, GELU, softmax and shortcuts stay float. They are a few percent of the time and most of the error (a
+mask and a softmax on one 8-bit grid lose both), and ONNX Runtime's integer product gives float as fast as integers.
 """
 
 from collections.abc import Collection
@@ -17,6 +21,8 @@ _RELUS = ("relu", "relu6")
 
 def integer_nodes(graph: Graph, chosen: Collection[str]) -> set[str]:
     """Names of the nodes whose arithmetic is integer once the chosen layers are."""
+    if graph.pad_id is not None:
+        return set(chosen)
     integer: set[str] = {"input"} if chosen else set()
     for node in graph:
         if node.op in LAYERS:
@@ -52,17 +58,21 @@ def place_quantizers(graph: Graph, chosen: Collection[str], bits: int) -> tuple[
 
     nodes: list[Node] = []
     for node in graph:
-        inputs = tuple(grids.get(i, i) for i in node.inputs)
-        marked = node.with_attrs(weight_bits=bits, activations="static") if node.name in chosen else node
+        exact = graph.pad_id is not None and node.name not in integer  # of text models only layers read a grid
+        inputs = node.inputs if exact else tuple(grids.get(i, i) for i in node.inputs)
+        marked = _marked(node, bits, "static") if node.name in chosen else node
         nodes.append(Node(node.name, node.op, inputs, marked.attrs))
         if node.name in grids:
             nodes.append(Node(grids[node.name], "quantize", (node.name,), {"bits": 8}))
-    placed = Graph(tuple(nodes), grids.get(graph.output, graph.output))
+    output = graph.output if graph.pad_id is not None else grids.get(graph.output, graph.output)
+    placed = Graph(tuple(nodes), output)
     return placed, {grid: tensor for tensor, grid in grids.items()}
 
 
 def _needs_grid(graph: Graph, node: Node, integer: Collection[str]) -> bool:
     users = graph.users(node.name)
+    if graph.pad_id is not None:
+        return any(u.name in integer and u.op == "linear" for u in users)
     if node.op in _FOLLOWS_INPUT and node.inputs[0] in integer:
         return False
     if len(users) == 1 and users[0].op in _RELUS and node.op not in ("input", *_RELUS) and users[0].name in integer:
@@ -83,5 +93,11 @@ def mark_dynamic(graph: Graph, chosen: Collection[str], bits: int) -> Graph:
     """Chosen layers keep int8 weights and find their activations' range at run time."""
     if graph.quantized:
         raise StageError("the model is quantized already", "quantize", "quantize once; drop the second quantize stage")
-    marked = [n.with_attrs(weight_bits=bits, activations="dynamic") if n.name in chosen else n for n in graph]
-    return graph.with_nodes(marked)
+    return graph.with_nodes(_marked(n, bits, "dynamic") if n.name in chosen else n for n in graph)
+
+
+def _marked(node: Node, bits: int, activations: str) -> Node:
+    """With integer weights. An embedding has no activations to round, and its table no use for fewer than 8 bits."""
+    if node.op == "embedding":
+        return node.with_attrs(weight_bits=8)
+    return node.with_attrs(weight_bits=bits, activations=activations)
