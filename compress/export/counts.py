@@ -58,21 +58,29 @@ def count_onnx(data: bytes) -> Counts:
     constants = {i.name: i for i in graph.initializer}
     sources = {node.output[0]: node for node in graph.node}
     layers: dict[str, str] = {}  # any name by which a layer's weight may be known -> the layer
+    at_run_time: set[str] = set()  # layers whose ranges are found while running, whatever ONNX Runtime fuses them to
     weights: dict[str, NDArray[Any]] = {}
     for node in graph.node:
         if node.op_type in _ONNX_LAYERS:
             layer = node.name or node.output[0]
+            if node.op_type.endswith("Integer"):
+                at_run_time.add(layer)
             for name in _names_of_constants(node, sources):
                 layers[name] = layer
                 if name in constants and len(constants[name].dims) > 1:
                     weights[layer] = _without_padding(numpy_helper.to_array(constants[name]), node, sources)
-    optimised = _optimised(data)
     found: dict[str, Kernel] = {}
+    for node in graph.node:  # an embedding is a Gather with a name; its kernel is the type its rows are stored in
+        if node.op_type == "Gather" and node.name and node.input[0] in constants:
+            weights[node.name] = numpy_helper.to_array(constants[node.input[0]])
+            found[node.name] = "integer" if weights[node.name].dtype == np.int8 else "float"
+    optimised = _optimised(data)
     for node in optimised.node:
         kernel = _ONNX_KERNELS.get(node.op_type)
         if kernel is not None:
             by_weight = next((layers[i] for i in node.input if i in layers), None)
-            found[node.name if node.name in weights else by_weight or node.name or node.output[0]] = kernel
+            name = node.name if node.name in weights else by_weight or node.name or node.output[0]
+            found[name] = "dynamic-integer" if kernel == "integer" and name in at_run_time else kernel
     size = sum(numpy_helper.to_array(i).nbytes for i in constants.values())
     in_order = {name: found[name] for name in (*weights, *found) if name in found}
     return _counts(in_order, (n.op_type for n in optimised.node), size, weights.values())

@@ -57,7 +57,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """A node's numbers. weight: (out, in / groups, h, w) or (out, in); of tables (rows, features), of norms (features,).
+    """A node's numbers. weight: (out, in / groups, h, w) or (out, in); of a table (rows, features), a norm (features,).
 
     kind: "float": all float32. "integer": int8 weight, int32 bias at scale s_x * s_w. "dynamic-integer": int8 weight,
         float32 bias. scale: (out,) of the weight, (vocabulary,) of an embedding; None for float.

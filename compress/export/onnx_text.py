@@ -1,7 +1,7 @@
 """The operators of text models in ONNX.
 
-Sequences are stored as one row a token, (N * L, features), so that every linear layer is a Gemm, with which ONNX Runtime
-fuses quantizers; only positions, attention and pooling look at texts.
+Sequences are stored as one row a token, (N * L, features), so that every linear layer is a Gemm, with which ONNX
+Runtime fuses quantizers; only positions, attention and pooling look at texts.
 """
 
 from collections.abc import Callable

@@ -38,7 +38,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "quantize": ("scale", "zero_point"),
 }
 LAYERS = ("conv2d", "linear", "embedding")  # what owns weights worth pruning and quantizing
-# Operators of text models that compute in float whatever their inputs come as: they would lose most, and take least time.
+# Operators of text models that compute in float whatever comes in: they would lose most and take least time.
 FLOATING = ("embedding", "positions", "layer_norm", "gelu", "tanh", "attention", "token_mean", "first_token")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

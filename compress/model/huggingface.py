@@ -1,7 +1,7 @@
 """Text classifiers and encoders of the Hugging Face libraries, read from their files: config.json and safetensors.
 
-Nothing of theirs is imported: the architecture is rebuilt as a graph (`bert.py`), the weights are renamed. So a folder is
-only ever data. Families: BERT (MiniLM too) and DistilBERT.
+Nothing of theirs is imported: the architecture is rebuilt as a graph (`bert.py`), the weights are renamed. So a folder
+is only ever data. Families: BERT (MiniLM too) and DistilBERT.
 """
 
 import json
@@ -32,7 +32,7 @@ _HEADS: dict[str, tuple[Pooling, Head]] = {  # architecture -> how its classifie
 
 @dataclass(frozen=True, slots=True)
 class HubModel:
-    """What config.json says. shape: of the encoder and its head. labels: of its trained classifier, empty if it has none.
+    """What config.json says. shape: of encoder and head. labels: of its trained classifier, empty if it has none.
 
     family: "bert" or "distilbert". vocabulary: rows of the embedding table.
     """
@@ -56,7 +56,7 @@ def read_config(folder: Path, max_length: int) -> HubModel:
     where = f"{folder}"
     config = _config(folder)
     family = config.get("model_type")
-    if family not in _FAMILIES:
+    if not isinstance(family, str) or family not in _FAMILIES:
         fix = f"use a model of type {' or '.join(_FAMILIES)}, or export it to ONNX and give `teacher: {{onnx: FILE}}`"
         raise ModelError(f"its type is {family!r}", where, fix)
     try:
@@ -103,12 +103,11 @@ def read_model(folder: Path, max_length: int, classes: int, seed: int) -> Model:
 
     from compress.model.module import initial_model
 
-    path = weights_file(folder)
+    found, path = read_config(folder, max_length), weights_file(folder)
     try:
         stored = load_file(path)
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise ModelError(f"it cannot be read: {error}", str(path), "copy the file again from where it came") from error
-    found = read_config(folder, max_length)
     graph = read_graph(folder, max_length, classes)
     weights = dict(initial_model(graph, seed).weights)
     own_head = len(found.labels) == classes

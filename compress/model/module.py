@@ -118,7 +118,8 @@ class GraphModule(nn.Module):
 
     def _padding(self, ids: Tensor) -> Tensor:
         """(n, length), True where a text has ended."""
-        return ids == self.graph.pad_id
+        ended: Tensor = ids.eq(self.graph.pad_id or 0)
+        return ended
 
     def _embedding(self, node: Node, ids: Tensor) -> Tensor:
         """Rows of the table; of an integer one only the rows that are read are rounded."""

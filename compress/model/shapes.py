@@ -141,7 +141,7 @@ def macs_by_layer(graph: Graph) -> dict[str, int]:
 
 
 def count_macs(graph: Graph) -> int:
-    """Multiply-accumulate operations for one example, those between tokens included; element-wise work is not counted."""
+    """Multiply-accumulates for one example, those between tokens included; element-wise work is not counted."""
     shapes = infer_shapes(graph)
     attended = sum(2 * shapes[n.name][0] * prod(shapes[n.name]) for n in graph if n.op == "attention")
     return attended + sum(macs_by_layer(graph).values())
