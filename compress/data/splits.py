@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from edge_runtime.preprocessing import Preprocessing
+from edge_runtime.window import WindowPreprocessing
 from numpy.typing import NDArray
 
 from compress.data.dataset import Dataset, Split, Untokenized
@@ -54,7 +55,7 @@ def make_dataset(raw: Raw, config: DataConfig, seed: int, *, name: str, fingerpr
             validation = _at_most(validation, most, classes, generator, f"{where} limit")
     size = min(max(config.calibration, len(classes)), len(train))
     calibration = _at_most(train, size, classes, generator, f"{where} calibration")
-    preprocessing = _preprocessing(train.x, raw.scale, where)
+    preprocessing = _preprocessing(train.x, raw, where)
     return Dataset(name, classes, preprocessing, train, validation, test, calibration, fingerprint)
 
 
@@ -194,19 +195,27 @@ def stratified(y: Indices, count: int, generator: np.random.Generator) -> Indice
     return np.sort(np.concatenate(chosen))
 
 
-def _preprocessing(x: Examples, scale: float | None, where: str) -> Preprocessing | Untokenized:
-    """Brings training examples to mean 0 and standard deviation 1 per channel; vectors share one mean and std."""
+def _preprocessing(x: Examples, raw: Raw, where: str) -> Preprocessing | WindowPreprocessing | Untokenized:
+    """Brings training examples to mean 0 and standard deviation 1 per channel or table column; else all together."""
     if isinstance(x, Texts):
         return Untokenized()
-    scale = scale or (1 / 255 if x.dtype == np.uint8 else 1.0)
-    channels = 1 if x.ndim < 4 else x.shape[3]
+    windows = raw.kind == "windows"
+    if windows and x.ndim != 3:
+        raise DataError(f"x has shape {x.shape}", where, "windows want (n, length, channels)")
+    scale = raw.scale or (1 / 255 if x.dtype == np.uint8 and not windows else 1.0)
+    channels = x.shape[-1] if x.ndim == 4 or raw.kind != "examples" else 1
     flat = x.reshape(-1, channels)
     mean = flat.mean(axis=0, dtype=np.float64)
     std = np.sqrt(np.maximum((flat.astype(np.float64) ** 2).mean(axis=0) - mean**2, 0.0)) * scale
     if not std.all():
-        raise DataError("all training values are the same" if channels == 1 else "a channel never changes", where,
-                        "give examples that differ")  # fmt: skip
+        fixed = (
+            "column" if raw.kind == "table" else "channel"
+        ) + f" {int(np.argmin(std)) + 1} of {channels} never changes"
+        what = "all training values are the same" if channels == 1 else fixed
+        raise DataError(what, where, "give examples that differ, or leave it out")
     numbers: dict[str, Any] = {"scale": scale, "mean": _short(mean * scale), "std": _short(std)}
+    if windows:
+        return WindowPreprocessing(length=x.shape[1], channels=channels, **numbers)
     if x.ndim == 2:
         return Preprocessing("vector", length=x.shape[1], **numbers)
     return Preprocessing("image", height=x.shape[1], width=x.shape[2], channels=channels, **numbers)

@@ -10,10 +10,20 @@ Input = Sequence[int]
 
 
 class _Builder:
-    """Appends nodes; each method returns the name of the node whose output it made."""
+    """Appends nodes; each method returns the name of the node whose output it made.
+
+    Where inputs have height 1, as windows of sensor readings do, kernels and strides are [1, k]: a 1-D net.
+    """
 
     def __init__(self, shape: Input) -> None:
         self.nodes = [Node("input", "input", (), {"shape": list(shape)})]
+        self.flat = len(shape) == 3 and shape[1] == 1
+
+    def window(self, kernel: int, stride: int, padding: int = 0) -> dict[str, list[int]]:
+        """The attributes of a sliding window."""
+        height = (1, 1, 0) if self.flat else (kernel, stride, padding)
+        pairs = zip(("kernel", "stride", "padding"), height, (kernel, stride, padding), strict=True)
+        return {name: [h, w] for name, h, w in pairs}
 
     def add(self, name: str, op: str, *inputs: str, **attrs: Any) -> str:
         self.nodes.append(Node(name, op, inputs, attrs))
@@ -21,9 +31,8 @@ class _Builder:
 
     def conv(self, name: str, x: str, cin: int, cout: int, k: int, stride: int = 1, groups: int = 1) -> str:
         """Convolution and batch norm; "same" padding for odd kernels."""
-        p = k // 2
-        self.add(name, "conv2d", x, in_channels=cin, out_channels=cout, kernel=[k, k], stride=[stride, stride],
-                 padding=[p, p], groups=groups, bias=False)  # fmt: skip
+        window = self.window(k, stride, k // 2)
+        self.add(name, "conv2d", x, in_channels=cin, out_channels=cout, **window, groups=groups, bias=False)
         return self.add(f"{name}_bn", "batch_norm", name, channels=cout, eps=1e-5)
 
     def relu(self, x: str) -> str:
@@ -35,34 +44,38 @@ class _Builder:
         return Graph(tuple(self.nodes), out)
 
 
-def resnet(shape: Input, classes: int, *, widths: Sequence[int] = (16, 32, 64), blocks: int = 1) -> Graph:
-    """Residual net for small images: a stem, then `blocks` basic blocks per width, each later width at half size.
+def resnet(
+    shape: Input, classes: int, *, widths: Sequence[int] = (16, 32, 64), blocks: int = 1, kernel: int = 3
+) -> Graph:
+    """Residual net for small images or windows: a stem, then `blocks` basic blocks per width, each later at half size.
 
     He et al. 2015, arXiv:1512.03385; with three widths and one block each it is MLPerf Tiny's ResNet-8.
     """
     b = _Builder(shape)
     width = widths[0]
-    x = b.relu(b.conv("stem", "input", shape[0], width, 3))
+    x = b.relu(b.conv("stem", "input", shape[0], width, kernel))
     for i, w in enumerate(widths, start=1):
         for j in range(1, blocks + 1):
             name, stride = f"block{i}_{j}", 2 if i > 1 and j == 1 else 1
-            y = b.relu(b.conv(f"{name}_conv1", x, width, w, 3, stride))
-            y = b.conv(f"{name}_conv2", y, w, w, 3)
+            y = b.relu(b.conv(f"{name}_conv1", x, width, w, kernel, stride))
+            y = b.conv(f"{name}_conv2", y, w, w, kernel)
             if stride != 1 or width != w:
                 x = b.conv(f"{name}_skip", x, width, w, 1, stride)
             x, width = b.relu(b.add(f"{name}_add", "add", y, x)), w
     return b.head(x, width, classes)
 
 
-def ds_cnn(shape: Input, classes: int, *, width: int = 32, blocks: int = 4, stem_stride: int = 2) -> Graph:
-    """Depthwise-separable CNN: a strided stem, then pairs of a depthwise 3x3 and a pointwise convolution.
+def ds_cnn(
+    shape: Input, classes: int, *, width: int = 32, blocks: int = 4, stem_stride: int = 2, kernel: int = 3
+) -> Graph:
+    """Depthwise-separable CNN: a strided stem, then pairs of a depthwise and a pointwise convolution.
 
     Zhang et al. 2017, arXiv:1711.07128 (DS-CNN).
     """
     b = _Builder(shape)
-    x = b.relu(b.conv("stem", "input", shape[0], width, 3, stem_stride))
+    x = b.relu(b.conv("stem", "input", shape[0], width, kernel, stem_stride))
     for i in range(1, blocks + 1):
-        x = b.relu(b.conv(f"block{i}_dw", x, width, width, 3, 2 if i == blocks // 2 + 1 else 1, groups=width))
+        x = b.relu(b.conv(f"block{i}_dw", x, width, width, kernel, 2 if i == blocks // 2 + 1 else 1, groups=width))
         x = b.relu(b.conv(f"block{i}_pw", x, width, width, 1))
     return b.head(x, width, classes)
 
@@ -97,9 +110,9 @@ def sequence(shape: Input, classes: int, *, layers: Sequence[Any]) -> Graph:
     """A net spelled out in the recipe: a list of {operator: options}, then global pooling (unless flat), a classifier.
 
     conv, depthwise: {channels, kernel (3), stride (1)} with batch norm and ReLU; depthwise takes no channels.
-    block: {channels, mid (channels), stride (1)}: two convolutions around a shortcut, ReLU behind the addition.
-    residual: {channels}: two convolutions, ReLU before the addition. max_pool, avg_pool: window and stride.
-    flatten: {}. A number alone stands for the first option.
+    block: {channels, mid (channels), stride (1), kernel (3)}: two convolutions around a shortcut, ReLU behind the
+    addition. residual: {channels, kernel (3)}: two convolutions, ReLU before the addition. max_pool, avg_pool: window
+    and stride. flatten: {}. A number alone stands for the first option.
     """
     s = _Sequence(shape)
     for i, item in enumerate(layers, start=1):
@@ -113,8 +126,8 @@ class _Sequence:
     OPTIONS: ClassVar[dict[str, tuple[str, ...]]] = {
         "conv": ("channels", "kernel", "stride"),
         "depthwise": ("kernel", "stride"),
-        "block": ("channels", "mid", "stride"),
-        "residual": ("channels",),
+        "block": ("channels", "mid", "stride", "kernel"),
+        "residual": ("channels", "kernel"),
         "max_pool": ("window",),
         "avg_pool": ("window",),
         "flatten": (),
@@ -152,24 +165,24 @@ class _Sequence:
         self.x = self.b.relu(self.b.conv(name, self.x, c, c, kernel, stride, groups=c))
         self._shrink(stride)
 
-    def _block(self, name: str, channels: int, mid: int = 0, stride: int = 1) -> None:
+    def _block(self, name: str, channels: int, mid: int = 0, stride: int = 1, kernel: int = 3) -> None:
         b, x = self.b, self.x
-        y = b.relu(b.conv(f"{name}_conv1", x, self.channels, mid or channels, 3, stride))
-        y = b.conv(f"{name}_conv2", y, mid or channels, channels, 3)
+        y = b.relu(b.conv(f"{name}_conv1", x, self.channels, mid or channels, kernel, stride))
+        y = b.conv(f"{name}_conv2", y, mid or channels, channels, kernel)
         if stride != 1 or channels != self.channels:
             x = b.conv(f"{name}_skip", x, self.channels, channels, 1, stride)
         self.x, self.channels = b.relu(b.add(f"{name}_add", "add", y, x)), channels
         self._shrink(stride)
 
-    def _residual(self, name: str, channels: int) -> None:
+    def _residual(self, name: str, channels: int, kernel: int = 3) -> None:
         b = self.b
-        y = b.relu(b.conv(f"{name}_conv1", self.x, self.channels, channels, 3))
-        y = b.relu(b.conv(f"{name}_conv2", y, channels, self.channels, 3))
+        y = b.relu(b.conv(f"{name}_conv1", self.x, self.channels, channels, kernel))
+        y = b.relu(b.conv(f"{name}_conv2", y, channels, self.channels, kernel))
         self.x = b.add(f"{name}_add", "add", self.x, y)
 
     def _max_pool(self, name: str, window: int = 2, op: str = "max_pool") -> None:
-        self.x = self.b.add(name, op, self.x, kernel=[window] * 2, stride=[window] * 2, padding=[0, 0])
-        self.size = [n // window for n in self.size]
+        self.x = self.b.add(name, op, self.x, **self.b.window(window, window))
+        self.size = [n if self.b.flat and i == 0 else n // window for i, n in enumerate(self.size)]
 
     def _avg_pool(self, name: str, window: int = 2) -> None:
         self._max_pool(name, window, "avg_pool")
@@ -189,12 +202,12 @@ class _Sequence:
 
 # Name -> (builder, default arguments that the recipe's `args` may override).
 NETS: dict[str, tuple[Callable[..., Graph], dict[str, Any]]] = {
-    "resnet8": (resnet, {"widths": [16, 32, 64], "blocks": 1}),
-    "resnet8-wide": (resnet, {"widths": [32, 64, 128], "blocks": 1}),
-    "resnet14-wide": (resnet, {"widths": [32, 64, 128], "blocks": 2}),
+    "resnet8": (resnet, {"widths": [16, 32, 64], "blocks": 1, "kernel": 3}),
+    "resnet8-wide": (resnet, {"widths": [32, 64, 128], "blocks": 1, "kernel": 3}),
+    "resnet14-wide": (resnet, {"widths": [32, 64, 128], "blocks": 2, "kernel": 3}),
     "resnet9": (resnet9, {"widths": [32, 64, 128, 256], "residuals": [0, 1, 1]}),
     "sequence": (sequence, {"layers": [{"conv": 16}, {"conv": {"channels": 32, "stride": 2}}]}),
-    "ds-cnn": (ds_cnn, {"width": 32, "blocks": 4, "stem_stride": 2}),
+    "ds-cnn": (ds_cnn, {"width": 32, "blocks": 4, "stem_stride": 2, "kernel": 3}),
     "mlp": (mlp, {"hidden": [64, 64]}),
 }
 

@@ -66,7 +66,7 @@ def make_plan(recipe: Recipe) -> Plan:
     """
     profile = load_target(recipe.target)
     stages = tuple(for_target(stage, profile) for stage in recipe.stages)
-    shape = data_shape(recipe.data)
+    shape = data_shape(recipe.data, recipe.task)
     try:
         teacher = net_graph(recipe.teacher, shape)
         student = net_graph(recipe.student, shape) if recipe.student is not None else teacher

@@ -18,8 +18,11 @@ _DAMAGE = (
 )
 
 
-def read_npz(path: Path, *, group: bool = False) -> Raw:
-    """All of it. group: whether the array of that name chooses the splits; without, it is not read.
+def read_npz(path: Path, *, group: bool = False, windows: bool = False) -> Raw:
+    """All of it.
+
+    group: whether the array of that name chooses the splits; without, it is not read. windows: x_train, of three
+    dimensions, holds windows of sensor readings.
 
     Raises:
         DataError: it is damaged, an array is missing, or classes are no texts.
@@ -45,7 +48,8 @@ def read_npz(path: Path, *, group: bool = False) -> Raw:
         raise DataError(f"classes has shape {classes.shape} and dtype {classes.dtype}, want texts", where, fix)
     texts = None if classes is None else tuple(str(c) for c in classes)
     test = found.get("x_test"), found.get("y_test")
-    return Raw(found["x_train"], found["y_train"], *test, texts, group=found.get("group"))
+    return Raw(found["x_train"], found["y_train"], *test, texts, kind="windows" if windows else "examples",
+               group=found.get("group"))  # fmt: skip
 
 
 def npz_shape(path: Path) -> tuple[tuple[int, ...], int]:

@@ -1,7 +1,7 @@
 """What a reader hands over, before anything is checked or split."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -20,6 +20,7 @@ class Raw:
     x_test, y_test: None where the source has no test split of its own; x_validation, y_validation likewise.
     classes: label texts; None numbers them up to the largest label.
     scale: what brings raw values near 0..1, applied before mean and std.
+    kind: windows of sensor readings (not images without channels), or rows of a table, each column a scale of its own.
     group: (n,) of x_train, any sort of value; examples of one group are never on two sides of a split.
     """
 
@@ -30,5 +31,6 @@ class Raw:
     classes: tuple[str, ...] | None = None
     scale: float | None = None
     group: Array | None = None
+    kind: Literal["examples", "windows", "table"] = "examples"
     x_validation: Examples | None = None
     y_validation: Array | None = None

@@ -1,27 +1,25 @@
-"""CSV, TSV and JSON-lines files: texts or numbers with a label, read row by row, every problem with its line.
+"""CSV, TSV and JSON-lines files: texts, numbers or windows of readings with a label, every problem with its line.
 
-CSV as in RFC 4180: a header row, commas (tabs in a .tsv), fields with commas or line breaks in double quotes. JSON
-lines: one object a line. Both UTF-8. Nothing is guessed: a value that does not fit its column is an error.
+Nothing is guessed: a value that does not fit its column is an error.
 """
 
 import contextlib
-import csv
 import difflib
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from compress.errors import DataError
 from compress.readers.raw import Array, Raw
+from compress.readers.rows import Row, read_rows
 from compress.readers.texts import Texts
+from compress.readers.windows import cut_windows
 
 MAX_CLASSES = 1000
-_MAX_LINE_BYTES = 1 << 24
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -33,7 +31,6 @@ _SPLITS = {
 }
 _FLOAT32_MAX = 3e38
 _SHOWN_COLUMNS = 12
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,8 @@ class Columns:
     text: the column of texts, or None for a table of numbers. features: its number columns; empty takes every column
     without another role. classes: the labels in order; empty takes those found, sorted (numbers by value).
     split: a column of train, validation, test. group: a column whose equal values stay on one side of every split.
+    window: (length, step) where rows are readings in time. A recording is a run of rows with one label, split, group
+    and value of the series column.
     """
 
     label: str
@@ -51,11 +50,15 @@ class Columns:
     classes: tuple[str, ...] = ()
     split: str | None = None
     group: str | None = None
+    window: tuple[int, int] | None = None
+    series: str | None = None
 
     @property
     def named(self) -> list[str]:
         """Every column that must be there."""
-        return [c for c in (self.text, *self.features, self.label, self.split, self.group) if c is not None]
+        return [
+            c for c in (self.text, *self.features, self.label, self.split, self.group, self.series) if c is not None
+        ]
 
 
 def read_table(path: Path, columns: Columns, test_file: Path | None = None) -> Raw:
@@ -67,24 +70,25 @@ def read_table(path: Path, columns: Columns, test_file: Path | None = None) -> R
         DataError: with the line at fault.
     """
     table = _Table(path, columns)
-    other = _Table(test_file, columns, table.features) if test_file is not None else None
-    if other is not None and table.splits["test"]:
-        fix = f"leave test_file out, or the rows marked test in {columns.split}"
-        raise DataError("it has test rows of its own beside the test file", str(path), fix)
-    labels = {**table.labels, **(other.labels if other is not None else {})}
-    classes = columns.classes or _classes(labels, str(path), columns.label)
-    test, test_rows = (table, table.splits["test"]) if other is None else (other, range(len(other)))
-    numbers = {c: i for i, c in enumerate(classes)}
-    train = table.splits["train"]
-    if not train:
-        what = "no row is marked train" if columns.split is not None else "it has no rows below its header"
-        raise DataError(what, str(path), "give training examples")
+    labels = dict(table.first_lines)
     found: dict[str, Any] = {}
-    for name, source, rows in (("validation", table, table.splits["validation"]), ("test", test, test_rows)):
-        if rows:
-            found[f"x_{name}"], found[f"y_{name}"] = source.examples(rows), source.numbers(rows, numbers)
-    group = np.array([table.groups[i] for i in train]) if columns.group is not None else None
-    return Raw(table.examples(train), table.numbers(train, numbers), classes=classes, group=group, **found)
+    if test_file is not None:
+        if "test" in table.splits:
+            fix = f"leave test_file out, or the rows marked test in {columns.split}"
+            raise DataError("it has test rows of its own beside the test file", str(path), fix)
+        other = _Table(test_file, columns, table.features)
+        labels |= other.first_lines
+    classes = columns.classes or _classes(labels, str(path), columns.label)
+    numbers = {c: i for i, c in enumerate(classes)}
+    train, y, group = table.part("train", numbers)
+    if not len(y):
+        raise DataError("no row is marked train", str(path), "give training examples")
+    for name in ("validation", "test"):
+        if name in table.splits:
+            found[f"x_{name}"], found[f"y_{name}"], _ = table.part(name, numbers)
+    if test_file is not None:
+        found["x_test"], found["y_test"], _ = other.part(None, numbers)
+    return Raw(train, y, classes=classes, group=group, kind="table" if columns.window is None else "windows", **found)
 
 
 def table_shape(path: Path, columns: Columns) -> tuple[int, int]:
@@ -93,7 +97,7 @@ def table_shape(path: Path, columns: Columns) -> tuple[int, int]:
     Raises:
         DataError: with the line at fault.
     """
-    rows = _rows(path)
+    rows = read_rows(path)
     line, first = next(rows, (0, None))
     if first is None:
         raise DataError("it is empty", str(path), "give a file with a header and rows")
@@ -107,54 +111,64 @@ def table_shape(path: Path, columns: Columns) -> tuple[int, int]:
 
 
 class _Table:
-    """All rows of one file, values checked. labels: each distinct one -> the line it was first seen on."""
+    """All examples of one file, values checked.
+
+    first_lines: each distinct label -> the line it was first seen on. features: the number columns.
+    splits: the names of the splits that rows were marked as.
+    """
 
     def __init__(self, path: Path, columns: Columns, features: tuple[str, ...] = ()) -> None:
         self.path, self.columns, self.features = path, columns, features
-        self.labels: dict[str, int] = {}
-        self.splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-        self.groups: list[str] = []
+        self.first_lines: dict[str, int] = {}
         self._x: list[Any] = []
-        self._y: list[str] = []
-        for line, row in _rows(path):
+        self._rows: list[tuple[str, str, str, str]] = []  # label, split, group, series of each row
+        self._starts: list[int] = []  # lines that recordings begin on
+        for line, row in read_rows(path):
             self._take(row, line)
-        if not self._y:
+        if not self._rows:
             raise DataError("it is empty", str(path), "give a file with a header and rows")
+        self.splits = {row[1] for row in self._rows}
+        self._examples, self._row = self._cut()
 
-    def __len__(self) -> int:
-        return len(self._y)
+    def part(self, split: str | None, classes: dict[str, int]) -> tuple[Array | Texts, Array, Array | None]:
+        """Examples, class numbers and groups of one split; None takes all."""
+        rows = [self._rows[i] for i in self._row]
+        chosen = np.array([split is None or row[1] == split for row in rows], bool)
+        y = np.array([classes[row[0]] for row in rows], np.int64)
+        group = None if self.columns.group is None else np.array([row[2] for row in rows])[chosen]
+        return self._examples[chosen], y[chosen], group
+
+    def _cut(self) -> tuple[Array | Texts, Sequence[int]]:
+        """The examples, and the row each one begins on."""
+        if self.columns.text is not None:
+            return Texts(self._x), range(len(self._x))
+        x = np.array(self._x, np.float32)
+        if self.columns.window is None:
+            return x, range(len(x))
+        starts = [i for i, row in enumerate(self._rows) if i == 0 or row != self._rows[i - 1]]
+        names = [f"the recording from line {self._starts[i]} on" for i in range(len(starts))]
+        windows, owner = cut_windows(np.split(x, starts[1:]), *self.columns.window, names, str(self.path))
+        return windows, [starts[i] for i in owner]
 
     def _take(self, row: Row, line: int) -> None:
         where, c = f"{self.path}, line {line}", self.columns
-        if not self._y:
+        if not self._rows:
             self.features = self.features or _roles(row, c, str(self.path), line)
-        _want_columns(row, (*c.named, *self.features), where if self._y else str(self.path))
+        _want_columns(row, (*c.named, *self.features), where if self._rows else str(self.path))
         label = _label(row, c, str(self.path), line)
-        self.labels.setdefault(label, line)
+        self.first_lines.setdefault(label, line)
         if c.text is not None:
             self._x.append(_text(row[c.text], c.text, where))
         else:
             self._x.append([_number(row[name], name, where) for name in self.features])
-        if c.split is not None:
-            name = _SPLITS.get(str(row[c.split]).strip().lower())
-            if name is None:
-                what = f"{c.split} is {_show(row[c.split])}"
-                raise DataError(what, where, f"want one of {', '.join(_SPLITS)}")
-        else:
-            name = "train"
-        if c.group is not None:
-            self.groups.append(_key(row[c.group], c.group, where))
-        self.splits[name].append(len(self))
-        self._y.append(label)
-
-    def examples(self, rows: Sequence[int]) -> Array | Texts:
-        """Those rows' texts, or numbers (n, features) float32."""
-        chosen = [self._x[i] for i in rows]
-        return Texts(chosen) if self.columns.text is not None else np.array(chosen, np.float32)
-
-    def numbers(self, rows: Sequence[int], classes: dict[str, int]) -> Array:
-        """Those rows' class numbers."""
-        return np.array([classes[self._y[i]] for i in rows], np.int64)
+        split = "train" if c.split is None else _SPLITS.get(str(row[c.split]).strip().lower())
+        if split is None:
+            raise DataError(f"{c.split} is {_show(row[str(c.split)])}", where, f"want one of {', '.join(_SPLITS)}")
+        group, series = ("" if name is None else _key(row[name], name, where) for name in (c.group, c.series))
+        facts = (label, split, group, series)
+        if not self._rows or facts != self._rows[-1]:
+            self._starts.append(line)
+        self._rows.append(facts)
 
 
 def _roles(row: Row, columns: Columns, where: str, line: int) -> tuple[str, ...]:
@@ -162,7 +176,7 @@ def _roles(row: Row, columns: Columns, where: str, line: int) -> tuple[str, ...]
     _want_columns(row, columns.named, where)
     if columns.text is not None:
         return ()
-    taken = {columns.label, columns.split, columns.group}
+    taken = {columns.label, columns.split, columns.group, columns.series}
     features = columns.features or tuple(c for c in row if c not in taken)
     if not features:
         raise DataError("no column is left for numbers", where, "name a text column, or give more columns")
@@ -249,94 +263,3 @@ def _classes(labels: dict[str, int], where: str, column: str) -> tuple[str, ...]
         raise DataError(what, where, "name the column of labels in data.label")
     whole = all(x.removeprefix("-").isdecimal() and len(x) < 18 for x in labels)
     return tuple(sorted(labels, key=lambda x: (int(x), x)) if whole else sorted(labels))
-
-
-# -- rows of a file -------------------------------------------------------------------------------------------------
-
-
-def _rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """(line, row) of each row; lines count from 1 as editors do, a row's is the one it begins on."""
-    if not path.is_file():
-        raise DataError("there is no such file", str(path), "give the path of a .csv, .tsv or .jsonl file")
-    read: Callable[[Path], Iterator[tuple[int, Row]]] = _json_rows if path.suffix == ".jsonl" else _csv_rows
-    try:
-        yield from read(path)
-    except UnicodeDecodeError:
-        _raise_encoding(path)
-    except OSError as error:
-        raise DataError(f"it cannot be read: {error.strerror}", str(path), "check the file") from error
-
-
-def _raise_encoding(path: Path) -> NoReturn:
-    """Say which line is not UTF-8."""
-    with path.open("rb") as file:
-        for line, data in enumerate(file, 1):
-            try:
-                data.decode()
-            except UnicodeDecodeError as error:
-                wide = line == 1 and data[:2] in (b"\xff\xfe", b"\xfe\xff")
-                what = "it is UTF-16" if wide else f"byte {data[error.start]:#04x} is not UTF-8"
-                where = f"{path}, line {line}"
-                raise DataError(what, where, "save the file as UTF-8 (iconv -t UTF-8)") from None
-    raise DataError("it is not UTF-8", str(path), "save the file as UTF-8 (iconv -t UTF-8)")
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    delimiter = "\t" if path.suffix == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        header: list[str] = []
-        before = 0
-        try:
-            for fields in reader:
-                line, before = before + 1, reader.line_num
-                if not fields:
-                    continue
-                if not header:
-                    header = [name.strip() for name in fields]
-                    _check_header(header, str(path), line)
-                elif len(fields) != len(header):
-                    what = f"it has {len(fields)} fields, the header {len(header)}"
-                    fix = "put fields that hold a comma, a quote or a line break in double quotes"
-                    raise DataError(what, f"{path}, line {line}", fix)
-                else:
-                    yield line, dict(zip(header, fields, strict=True))
-        except csv.Error as error:
-            fix = "close every double quote, and double those inside a quoted field"
-            raise DataError(f"it is no CSV: {error}", f"{path}, line {before + 1}", fix) from error
-
-
-def _check_header(header: list[str], path: str, line: int) -> None:
-    for i, name in enumerate(header):
-        if not name:
-            raise DataError(f"column {i + 1} has no name", f"{path}, line {line}", "the first row names the columns")
-        if name in header[:i]:
-            raise DataError(f"two columns are called {name!r}", f"{path}, line {line}", "rename one")
-
-
-def _json_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    with path.open("rb") as file:
-        line, fix = 0, 'give one JSON object a line, such as {"text": "good", "label": 1}'
-        while data := file.readline(_MAX_LINE_BYTES + 1):
-            line += 1
-            where = f"{path}, line {line}"
-            if len(data) > _MAX_LINE_BYTES:
-                raise DataError(f"the line is longer than {_MAX_LINE_BYTES >> 20} MiB", where, fix)
-            if not data.strip():
-                continue
-            try:
-                row = json.loads(data.decode("utf-8-sig" if line == 1 else "utf-8"), object_pairs_hook=_object)
-            except UnicodeDecodeError:
-                raise
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"it is no JSON: {error}", where, fix) from error
-            if not isinstance(row, dict):
-                raise DataError(f"it holds {type(row).__name__}, not an object", where, fix)
-            yield line, row
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Row:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return row

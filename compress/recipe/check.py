@@ -12,6 +12,7 @@ from compress.recipe.document import KeyPath, Problem
 from compress.recipe.facts import DataShape, data_shape, net_graph
 from compress.recipe.problems import nearest
 from compress.recipe.schema import (
+    AugmentConfig,
     BudgetConfig,
     DataConfig,
     DistillConfig,
@@ -79,8 +80,9 @@ class _Chain:
 def check(parts: Parts) -> list[Problem]:
     """Every problem that the sound parts have with each other and with the files they name."""
     problems: list[Problem] = []
-    shape = _check_data(parts.data, problems)
+    shape = _check_data(parts.data, parts.task, problems)
     _check_task(parts, problems)
+    _check_augment(parts, problems)
     teacher = _check_net(parts.teacher, ("teacher",), shape, problems)
     if parts.teacher is not None and parts.teacher.net is not None and parts.teacher.train is None:
         text = "a net begins with random weights; add `train: {epochs: 10}`, or give a checkpoint instead"
@@ -106,7 +108,7 @@ def _same(parts: Parts) -> bool:
     return a is not None and b is not None and a.checkpoint is not None and a.checkpoint == b.checkpoint
 
 
-def _check_data(data: DataConfig | None, problems: list[Problem]) -> DataShape | None:
+def _check_data(data: DataConfig | None, task: str | None, problems: list[Problem]) -> DataShape | None:
     if data is None:
         return None
     if data.hf is not None and data.revision is None:
@@ -118,7 +120,7 @@ def _check_data(data: DataConfig | None, problems: list[Problem]) -> DataShape |
         problems.append(Problem(("data", "test"), "it has no effect: this source has a test split of its own"))
     key = data.kind
     try:
-        return data_shape(data)
+        return data_shape(data, task or "image-classification")
     except DataError as error:
         problems.append(Problem(("data", key), f"{error.where}: {error.what}; {error.fix}"))
     except OSError as error:
@@ -131,11 +133,31 @@ def _check_task(parts: Parts, problems: list[Problem]) -> None:
     data, task = parts.data, parts.task
     if data is None or task is None or data.hf is not None:
         return
-    if data.text is not None and task != "text-classification":
-        problems.append(Problem(("task",), f"{task}, but data.text names a column of texts; write text-classification"))
-    elif data.text is None and task == "text-classification":
-        text = "it has no texts; name their column in data.text (csv, jsonl)"
-        problems.append(Problem(("data",), text))
+    windows = data.window is not None or data.source == "gestures"
+    right = "text-classification" if data.text is not None else "sensor-classification" if windows else None
+    if right is not None and task != right:
+        problems.append(Problem(("task",), f"{task}, but the data are {right.split('-')[0]} data; write {right}"))
+    elif right is None and task == "text-classification":
+        problems.append(Problem(("data",), "it has no texts; name their column in data.text (csv, jsonl)"))
+    elif right is None and task == "sensor-classification" and data.npz is None:
+        problems.append(Problem(("data",), "it has no windows; say how recordings are cut: window: {length: 128}"))
+
+
+def _check_augment(parts: Parts, problems: list[Problem]) -> None:
+    """Changes that belong to another kind of data."""
+    if parts.task is None or parts.data is None:
+        return
+    windows = parts.task == "sensor-classification"
+    wrong = AugmentConfig.IMAGES if windows else AugmentConfig.WINDOWS
+    places: list[tuple[KeyPath, AugmentConfig | None]] = [(("data", "augment"), parts.data.augment)]
+    if parts.teacher is not None and parts.teacher.train is not None:
+        places.append((("teacher", "train", "augment"), parts.teacher.train.augment))
+    places += [(("stages", i, s.kind, "augment"), s.augment) for i, s in enumerate(parts.stages) if s is not None]
+    for path, config in places:
+        for name in wrong if config is not None else ():
+            if getattr(config, name):
+                text = f"it is for {'images' if windows else 'windows of sensor readings'}; leave it out"
+                problems.append(Problem((*path, name), text))
 
 
 def _check_net(config: NetConfig | None, at: KeyPath, shape: DataShape | None, problems: list[Problem]) -> Graph | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 TEXT: Shape = ()  # the input shape of texts: only a tokenizer and a model say how long
 _MAX_WIDTH, _MAX_ENTRIES, _MAX_NODES = 4096, 16, 2000  # of a net's arguments; far beyond what fits an edge device
+GESTURES_LENGTH = 128  # readings in a window of the gestures where the recipe names none: 2.6 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +35,33 @@ BY_NAME = {
 }
 
 
-def data_shape(config: DataConfig) -> DataShape | None:
+def data_shape(config: DataConfig, task: str = "image-classification") -> DataShape | None:
     """Shape and classes of a data source; None where only a download could tell.
+
+    task: sensor-classification takes the three dimensions of an npz for windows.
 
     Raises:
         DataError: a file is missing or cannot be read.
     """
     if config.source is not None:
+        if config.source == "gestures":
+            length = config.window.length if config.window is not None else GESTURES_LENGTH
+            return DataShape((6, 1, length), 7)
         return BY_NAME[config.source]
     if config.idx is not None:
         return _idx_shape(Path(config.idx))
     if config.csv is not None or config.jsonl is not None:
         return _table_shape(config)
-    return _npz_shape(Path(config.npz)) if config.npz is not None else None
+    return _npz_shape(Path(config.npz), task) if config.npz is not None else None
 
 
 def columns_of(config: DataConfig) -> "Columns":
     """What the columns of a csv or jsonl source are for."""
     from compress.readers.table import Columns
 
-    return Columns(config.label, config.text, config.features, config.classes, config.split, config.group)
+    window = None if config.window is None else (config.window.length, config.window.step or config.window.length)
+    return Columns(config.label, config.text, config.features, config.classes, config.split, config.group,
+                   window, config.series)  # fmt: skip
 
 
 def net_graph(config: NetConfig, data: DataShape | None) -> Graph | None:
@@ -143,13 +151,19 @@ def _table_shape(config: DataConfig) -> DataShape:
     from compress.readers.table import table_shape
 
     features, classes = table_shape(Path(config.csv or config.jsonl or ""), columns_of(config))
+    if config.window is not None:
+        return DataShape((features, 1, config.window.length), classes)
     return DataShape((features,) if config.text is None else TEXT, classes)
 
 
-def _npz_shape(path: Path) -> DataShape:
+def _npz_shape(path: Path, task: str) -> DataShape:
     from compress.readers.npz import npz_shape
 
     x, classes = npz_shape(path)
     if len(x) not in (2, 3, 4):
         raise DataError(f"x_train has shape {x}", str(path), "want (n, h, w), (n, h, w, channels) or (n, length)")
+    if task == "sensor-classification":
+        if len(x) != 3:
+            raise DataError(f"x_train has shape {x}", str(path), "windows want (n, length, channels)")
+        return DataShape((x[2], 1, x[1]), classes)
     return DataShape((x[3], x[1], x[2]) if len(x) == 4 else (1, *x[1:]) if len(x) == 3 else (x[1],), classes)

@@ -23,6 +23,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Patterns = Literal["all"] | tuple[str, ...]
 ExportFormat = Literal["onnx", "tflite", "onnx-float32", "tflite-float32", "tflite-float16"]
+Source = Literal["mnist-5k", "digits", "fashion-mnist", "gestures"]
 Task = Literal["image-classification", "classification", "text-classification", "sensor-classification"]
 Transformation = Literal[
     "shift", "rotation", "brightness", "noise", "blur", "gain", "time_shift", "jitter", "typos", "upper_case"
@@ -65,12 +66,28 @@ class AugmentConfig(_Config):
     shift_pixels: int = Field(0, ge=0, le=16, description="Move by up to this many pixels each way, zeros come in.")
     erase: float = Field(0.0, ge=0.0, le=1.0, description="Probability of blanking a random rectangle.")
     mixup_alpha: float = Field(0.0, ge=0.0, le=4.0, description="Beta parameter of mixup; 0 is off.")
+    gain: float = Field(0.0, ge=0.0, le=0.9, description="Windows: multiply each channel by 1 - gain to 1 + gain.")
+    shift_steps: int = Field(0, ge=0, le=4096, description="Windows: move by up to this many readings each way.")
+    jitter: float = Field(0.0, ge=0.0, le=1.0, description="Windows: noise, as a share of each channel's deviation.")
+
+    IMAGES: ClassVar[tuple[str, ...]] = ("horizontal_flip", "shift_pixels", "erase")
+    WINDOWS: ClassVar[tuple[str, ...]] = ("gain", "shift_steps", "jitter")
+    ADDED: ClassVar[frozenset[str]] = frozenset(WINDOWS)
+
+
+class WindowConfig(_Config):
+    """How recordings of sensor readings are cut."""
+
+    length: int = Field(ge=8, le=65536, description="Readings in a window.")
+    step: Count | None = Field(None, description="Readings from one window's start to the next; default: the length.")
 
 
 class DataConfig(_Config):
     """Where examples come from and how they are split. Exactly one source."""
 
-    source: Literal["mnist-5k", "digits", "fashion-mnist"] | None = Field(None, description="A data set by name.")
+    source: Literal["mnist-5k", "digits", "fashion-mnist", "gestures"] | None = Field(
+        None, description="A data set by name."
+    )
     idx: str | None = Field(None, description="A folder with MNIST-style IDX files, plain or .gz.")
     npz: str | None = Field(None, description="An .npz with x_train, y_train, x_test, y_test (classes optional).")
     hf: str | None = Field(None, description="A Hugging Face data set id; needs a network and the hf extra.")
@@ -85,6 +102,10 @@ class DataConfig(_Config):
     label: str = Field("label", description="csv, jsonl: the column of labels.")
     classes: tuple[str, ...] = Field((), description="csv, jsonl: the labels in order; empty: those found, sorted.")
     split: str | None = Field(None, description="csv, jsonl: a column of train, validation and test.")
+    window: WindowConfig | None = Field(None, description="csv, jsonl, gestures: cut recordings into windows.")
+    series: str | None = Field(
+        None, description="With window: a column; where it, label, split or group changes, a new recording begins."
+    )
     group: str | None = Field(
         None, description="csv, jsonl: a column (npz: an array) whose equal values stay on one side of every split."
     )
@@ -95,8 +116,8 @@ class DataConfig(_Config):
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
     SOURCES: ClassVar[tuple[str, ...]] = ("source", "idx", "npz", "hf", "csv", "jsonl")
-    COLUMNS: ClassVar[tuple[str, ...]] = ("test_file", "text", "features", "label", "classes", "split", "group")
-    ADDED: ClassVar[frozenset[str]] = frozenset({"csv", "jsonl", *COLUMNS})
+    COLUMNS: ClassVar[tuple[str, ...]] = ("test_file", "text", "features", "label", "classes", "split", "series")
+    ADDED: ClassVar[frozenset[str]] = frozenset({"csv", "jsonl", "group", "window", *COLUMNS})
 
     @property
     def kind(self) -> str:
@@ -108,16 +129,25 @@ class DataConfig(_Config):
         named = [n for n in self.SOURCES if getattr(self, n) is not None]
         if len(named) != 1:
             raise ValueError(f"give exactly one of {', '.join(self.SOURCES)}; got {', '.join(named) or 'none'}")
-        if named[0] not in ("csv", "jsonl"):
-            fields = type(self).model_fields
-            given = [n for n in self.COLUMNS if getattr(self, n) != fields[n].default]
-            if strange := [n for n in given if (n, named[0]) != ("group", "npz")]:
-                raise ValueError(f"{', '.join(strange)}: not for {named[0]}; csv and jsonl take it")
-        if self.text is not None and self.features:
-            raise ValueError("give text or features, not both")
-        if named[0] == "npz" and self.group not in (None, "group"):
-            raise ValueError("an npz keeps its groups in the array `group`; write `group: group`")
+        if problem := self._stray():
+            raise ValueError(problem)
         return self
+
+    def _stray(self) -> str:
+        """What does not go together; nothing if all does."""
+        fields, table = type(self).model_fields, self.kind in ("csv", "jsonl")
+        given = [n for n in self.COLUMNS if getattr(self, n) != fields[n].default]
+        if given and not table:
+            return f"{', '.join(given)}: not for {self.kind}; csv and jsonl take it"
+        if self.group is not None and not table and (self.kind, self.group) != ("npz", "group"):
+            return "group: the name of a column (csv, jsonl), or of the array `group` (npz)"
+        if self.window is not None and not table and self.source != "gestures":
+            return f"window: not for {self.source or self.kind}; it holds examples, not recordings"
+        if self.text is not None and (self.features or self.window is not None):
+            return "a column of texts goes with neither features nor window"
+        if self.series is not None and self.window is None:
+            return "series: it has no effect without window"
+        return ""
 
 
 class Training(_Config):

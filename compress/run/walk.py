@@ -50,7 +50,7 @@ class Walk:
     ) -> None:
         self.recipe, self.plan, self.cache, self.folder, self.world = recipe, plan, cache, folder, world
         self.recorder = Recorder(cache, display, world, before=self._can_finish)
-        self.handle = open_data(recipe.data, recipe.seed)
+        self.handle = open_data(recipe.data, recipe.seed, recipe.task)
 
     @cached_property
     def data(self) -> Dataset:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compress.data.augment import augment, changes_images, mixup_share
+from compress.data.augment import augment, changes_examples, mixup_share
 from compress.data.dataset import Dataset, Split
 from compress.errors import StageError
 from compress.recipe.schema import AugmentConfig, Training
@@ -55,7 +55,7 @@ class Feed:
         if self._count // self.steps < world:
             what = f"batches of {self._count // self.steps} examples cannot be shared by {world} processes"
             raise StageError(what, "training", "raise batch_size or start fewer processes")
-        self._fixed = None if changes_images(self._augment) else self._tensor(data.inputs(data.train))
+        self._fixed = None if changes_examples(self._augment) else self._tensor(data.inputs(data.train))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch, counted from 0."""

@@ -195,3 +195,18 @@ def test_texts_are_split_like_arrays_and_wait_for_a_tokenizer():
 def test_a_test_split_of_another_kind_is_refused():
     with pytest.raises(DataError, match="test examples are texts, training ones uint8"):
         build(Raw(*toy(), Texts(["a", "b", "c"]), np.arange(3)))
+
+
+def test_windows_are_normalised_by_channel_and_tables_by_column():
+    generator = np.random.default_rng(0)
+    scales = np.array([1.0, 50.0], np.float32)
+    for kind, shape in (("windows", (60, 8, 2)), ("table", (60, 2))):
+        x = (generator.normal(size=shape) * scales + 3).astype(np.float32)
+        data = build(Raw(x, np.arange(60) % 3, kind=kind))
+        np.testing.assert_allclose(data.preprocessing.std, scales, rtol=0.4)
+        assert data.inputs(data.test).shape == (12, *((2, 1, 8) if kind == "windows" else (2,)))
+    x[:, 1] = 4
+    with pytest.raises(DataError, match="column 2 of 2 never changes"):
+        build(Raw(x, np.arange(60) % 3, kind="table"))
+    with pytest.raises(DataError, match=r"windows want \(n, length, channels\)"):
+        build(Raw(x, np.arange(60) % 3, kind="windows"))

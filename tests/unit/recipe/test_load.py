@@ -93,7 +93,8 @@ budget: {latency_ms: {cppu: 1}}
         "line 2: name: the text 'Bad Name'; want lower-case letters, digits, - and _, 64 at most, "
         "beginning with a letter or digit",
         "line 3: techer: unknown key; did you mean 'teacher'?",
-        "line 4: data.source: the text 'mnist5k' is none of mnist-5k, digits, fashion-mnist; did you mean 'mnist-5k'?",
+        "line 4: data.source: the text 'mnist5k' is none of mnist-5k, digits, fashion-mnist, gestures; did you mean "
+        "'mnist-5k'?",
         "line 4: data.limit: 0 is out of range; want at least 1",
         "line 5: student.net: no net 'ds-cn'; did you mean 'ds-cnn'?",
         "line 7: stages[0]: 'distil' is no kind of stage; did you mean 'distill'?",
@@ -114,7 +115,7 @@ budget: {latency_ms: {cppu: 1}}
         ("version: 1\n", "", "line 1: version: missing; add it"),
         ("name: small", "name: 7", "line 2: name: want text, got 7; put it in quotes"),
         ("name: small", "name: yes\nseed: yes", "line 3: seed: want a whole number, got the text 'yes'"),
-        ("{source: digits}", "{source: digits, seed: 1}", "line 3: data.seed: unknown key; known here: source, idx,"),
+        ("{source: digits}", "{source: digits, zzz: 1}", "line 3: data.zzz: unknown key; known here: source, idx,"),
         ("{source: digits}", "{}", "line 3: data: give exactly one of source, idx, npz, hf, csv, jsonl; got none"),
         ("{source: digits}", "", "line 3: data: want a mapping of keys, got nothing"),
         ("epochs: 2", "epochs: 2.5", "line 6: teacher.train.epochs: want a whole number, got 2.5"),

@@ -64,8 +64,9 @@ def test_overrides_apply_in_order(good):
          "its value: it is no YAML: while parsing a flow sequence expected ',' or ']', but got '<stream end>'"),
         ("name=!!str x", "its value: tag 'tag:yaml.org,2002:str': recipes have no tags, only plain values"),
         # what is set is checked like the file, and blamed on the --set
-        ("data.augment.shift=1",
-         "data.augment.shift: unknown key; known here: horizontal_flip, shift_pixels, erase, mixup_alpha"),
+        ("data.augment.noise=1",
+         "data.augment.noise: unknown key; known here: horizontal_flip, shift_pixels, erase, mixup_alpha, gain, "
+         "shift_steps, jitter"),
         ("stages.0.distill.epoch=1", "stages[0].distill.epoch: unknown key; did you mean 'epochs'?"),
         ("stages.0.distill={epochs: 0}", "stages[0].distill.epochs: 0 is out of range; want at least 1"),
         ("student.args.width=0", "student.args: ds-cnn: width: want a whole number from 1 to 4096, got 0; correct it"),
