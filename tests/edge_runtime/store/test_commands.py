@@ -51,7 +51,7 @@ def test_a_life_of_a_store(run, bundles, tmp_path):
 
 def test_what_fails_exits_1_with_a_fix(run, bundles, tmp_path):
     for arguments, message in (
-        (("update", tmp_path / "s", bundles("wrong")), "is not fit for this device: onnx: FAILED"),
+        (("update", tmp_path / "s", bundles("wrong")), "is not fit for this device: FAILED"),
         (("update", tmp_path / "s", tmp_path / "none"), "no such folder"),
         (("update", tmp_path / "s", bundles("v1"), "--trial-calls", -1), "calls is -1"),
         (("update", tmp_path / "s", bundles("v1"), "--token-file", tmp_path / "t"), "no token can be read"),
