@@ -5,7 +5,7 @@
 
 Weights are random: speed does not depend on them, accuracy is measured elsewhere. Every process is fresh and pinned to
 one core. It runs short blocks of each file in random order; a ratio compares the blocks of one round, so that a slow
-moment of the machine hits both sides; see compress/benchmark/ratio.py for the estimate and its interval.
+moment of the machine hits both sides; see edge_runtime.edge_stats.paired_ratio for the estimate and its interval.
 
 LiteRT is timed twice on CPUs with AMX: XNNPACK then takes 16 x 64 tiles for every integer convolution, which wastes
 most of the work of a layer with 16 output channels. `litert_int8_without_amx` runs the same file in processes where
@@ -203,8 +203,9 @@ def _restore() -> None:
 def summarise(
     facts: dict[str, Any], runs: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace
 ) -> dict[str, Any]:
+    from edge_runtime.edge_stats import paired_ratio
+
     from compress.benchmark.host import host_facts
-    from compress.benchmark.ratio import paired_ratio
 
     rows = {}
     for suffix, processes in runs.items():

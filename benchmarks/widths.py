@@ -15,6 +15,7 @@ from edge_runtime.preprocessing import Preprocessing
 
 from compress.benchmark.host import host_facts
 from compress.benchmark.latency import measure
+from compress.benchmark.latency import rows as latency_rows
 from compress.export.bundle import write_bundle
 from compress.export.onnx import to_onnx
 from compress.export.tflite import to_tflite
@@ -61,7 +62,7 @@ def main() -> None:
                              preprocessing=preprocessing, files={name.split(".")[1]: content},
                              precision=name.split(".")[0].replace("float", "float32"),
                              reference_inputs=example[None])  # fmt: skip
-            latencies = measure(bundles, "float.onnx", example)
+            latencies = latency_rows(measure(bundles, "float.onnx"), "cpu")
         rows[width] = {
             name: {"p50_us": round(1000 * x.p50_ms, 1), "ratio": x.ratio, "ratio_ci95": x.ratio_ci95}
             for name, x in latencies.items()

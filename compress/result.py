@@ -37,9 +37,12 @@ class Latency(Part):
     """Single-example latency on one device. processes_ms: per fresh process, its block medians in ms, raw and in order.
 
     reference_ms: the teacher's blocks timed beside these, of the same shape; empty for the teacher itself.
-    p50_ms: median of all blocks; p90_ms: of single runs, median over processes.
+    p50_ms: median of all blocks; p90_ms and p99_ms: of single runs, median over processes; p99_ms only where every
+    process had 1,000 runs. spread: of process medians, (largest - smallest) / median.
+    single_stream_ms: seconds per inference, median over processes, which is MLPerf Tiny's figure where mlperf_tiny says
+    that its rule (five runs of 10 s and 10 inferences) was kept. cpu_ms: CPU time of an inference over all threads.
     ratio: teacher's latency / this one's (2.0 = twice as fast), from the paired blocks by
-    compress.benchmark.ratio.paired_ratio; ratio_ci95 by bootstrap over processes and blocks.
+    edge_runtime.edge_stats.paired_ratio; ratio_ci95: Student's t over processes.
     load_ms: edge_runtime.load in a fresh process, the engine's import included; first_ms: first preprocessing and run.
     peak_memory_bytes: of a process with this bundle alone: Python, numpy, engine and model together.
     warnings: why not to trust the number.
@@ -54,6 +57,13 @@ class Latency(Part):
     reference_ms: tuple[tuple[float, ...], ...] = ()
     p50_ms: float
     p90_ms: float
+    p99_ms: float | None = None
+    spread: float | None = None
+    single_stream_ms: float | None = None
+    mlperf_tiny: bool = False
+    cpu_ms: float | None = None
+    throughput_per_s: float | None = None
+    throughput_batch: int | None = None
     ratio: float | None = None
     ratio_ci95: Interval | None = None
     load_ms: float | None = None
@@ -163,7 +173,7 @@ class Result(Part):
 
     flags: sentences a reader must not miss, e.g. a step that made the model slower.
 
-    host: facts of the machine (see compress.benchmark.host). shipped: id of the artefact that went into the bundle and
+    host: facts of the machine (see edge_runtime.edge_host). shipped: id of the artefact that went into the bundle and
     `shipped_reason` why that one. artefacts stand in plan order, the teacher's first.
     """
 

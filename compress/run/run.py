@@ -31,7 +31,7 @@ from compress.run.progress import Display
 from compress.run.walk import File, Walk
 from compress.run.world import World
 
-MEASURE_VERSION = 2  # of the protocol: raise it when the same files are timed otherwise
+MEASURE_VERSION = 3  # of the protocol: raise it when the same files are timed otherwise
 
 
 def default_cache() -> Path:
@@ -143,11 +143,12 @@ def measure(walk: Walk, files: list[File]) -> tuple[dict[str, dict[str, Any]], d
 
     def write(folder: Path, progress: Any) -> Mapping[str, Any]:
         from compress.benchmark.latency import measure as time_bundles
+        from compress.benchmark.latency import rows
 
-        rows = time_bundles({f.plan.id: f.folder for f in files}, files[0].plan.id, walk.data.validation.x[0],
-                            threads=config.threads, profile=config.profile, progress=progress)  # fmt: skip
-        doc = {k: v.model_dump(mode="json") for k, v in rows.items()}
-        (folder / "latency.json").write_text(json.dumps({"latency": doc, "host": host_facts()}))
+        found = time_bundles({f.plan.id: f.folder for f in files}, files[0].plan.id,
+                             threads=config.threads, profile=config.profile, progress=progress)  # fmt: skip
+        doc = {k: v.model_dump(mode="json") for k, v in rows(found, "cpu").items()}
+        (folder / "latency.json").write_text(json.dumps({"latency": doc, "host": found["host"]}))
         return {}
 
     entry = walk.recorder.step(

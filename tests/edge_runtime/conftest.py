@@ -189,3 +189,11 @@ def bundle(make_bundle):
 def tiny_manifest(tmp_path_factory):
     """The manifest of a bundle with two models, one of them int8."""
     return write_bundle(tmp_path_factory.mktemp("tiny"), ("onnx", "tflite-int8"))
+
+
+@pytest.fixture(scope="module")
+def module_bundle(tmp_path_factory):
+    """As bundle, for tests that only read it."""
+    folder = tmp_path_factory.mktemp("module") / "bundle"
+    write_bundle(folder, ("onnx", "tflite"))
+    return folder

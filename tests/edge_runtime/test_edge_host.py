@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from edge_runtime import edge_host as host
 
-from compress.benchmark import host
-
-MACHINES = Path(__file__).parents[2] / "machines"  # recorded /proc/cpuinfo files, cut to what is read
+MACHINES = Path(__file__).parents[1] / "machines"  # recorded /proc/cpuinfo files, cut to what is read
 
 
 def cpuinfo(name):
@@ -132,9 +131,12 @@ def test_cores_are_chosen_fast_first_and_one_thread_a_core(tmp_path):
 
 
 def test_throttle_bits_of_a_pi_in_words():
-    assert host.parse_throttled("throttled=0x50005\n") == ["under-voltage", "throttled"]
-    assert host.parse_throttled("throttled=0x50000\n") == []  # once, not now
+    assert host.parse_throttled("throttled=0x50005\n") == 0x50005
     assert host.parse_throttled('error=1 error_msg="Command not registered"') is None
+    assert host.throttle_names(0x50005) == ["under-voltage", "throttled"]
+    assert host.throttle_names(0x50000) == []  # once, not now
+    assert host.throttle_names(0x50000, since_boot=True) == ["under-voltage", "throttled"]
+    assert host.throttle_names(None) is None
 
 
 def test_throttle_counts_add_up_over_cores(tmp_path):
@@ -153,16 +155,26 @@ def test_this_very_machine():
     assert "numpy" in facts["packages"]
 
 
-def test_busy_cores_is_what_others_did_while_we_slept(tmp_path):
+def test_busy_seconds_are_those_of_the_named_cores(tmp_path):
     ticks = host.os.sysconf("SC_CLK_TCK")
-    stat = tmp_path / "proc" / "stat"
-    stat.parent.mkdir()
-    stat.write_text("cpu  100 0 50 900 10 0 0 0 0 0\ncpu0 0 0 0 0 0 0 0 0 0 0\n")
+    idle, waiting = 900 * ticks, 50 * ticks
+    lines = [f"cpu{core} {ticks} 0 {2 * ticks} {idle} {waiting} 0 0 {core * ticks} 0 0" for core in range(3)]
+    plant(tmp_path, {"proc/stat": "\n".join([f"cpu {9 * ticks} 0 0 {idle} 0 0 0 0 0 0", *lines])})
 
-    def half_a_second_of_two_busy_cores(_):
-        stat.write_text(f"cpu  {100 + ticks} 0 50 900 10 0 0 0 0 0\n")
+    assert host.busy_seconds((), tmp_path) == 9.0
+    assert host.busy_seconds((2,), tmp_path) == 5.0  # user, system and what the hypervisor took; not idle, not waiting
+    assert host.busy_seconds((0, 1), tmp_path) == 7.0
+    assert host.busy_seconds((7,), tmp_path) is None
+    assert host.busy_seconds((0,), tmp_path / "nowhere") is None
 
-    assert host.busy_cores(tmp_path, 0.5, half_a_second_of_two_busy_cores) == 2.0
-    assert host.busy_cores(tmp_path, 0.5, lambda _: None) == 0.0
-    stat.unlink()
-    assert host.busy_cores(tmp_path, 0.5, lambda _: None) is None
+
+def test_a_moment_has_the_timed_cores_speed_and_clocks_that_agree(tmp_path):
+    cpu = "sys/devices/system/cpu"
+    plant(tmp_path, {f"{cpu}/cpu{i}/cpufreq/scaling_cur_freq": f"{1000000 + i}000" for i in range(3)})
+
+    first, second = host.moment((1, 2), tmp_path), host.moment((1, 2), tmp_path)
+
+    assert first.frequency_mhz == 1000001.0
+    assert (first.busy_s, first.throttled, first.throttle_count) == (None, None, None)
+    assert 0 <= second.monotonic_s - first.monotonic_s < 5
+    assert abs((second.wall_s - first.wall_s) - (second.boottime_s - first.boottime_s)) < 0.5
