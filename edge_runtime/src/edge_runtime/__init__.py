@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime._selftest import CheckReport
 from edge_runtime.errors import BundleError, EdgeError, EngineError, InputError
-from edge_runtime.model import Model, Prediction, load
 
 if TYPE_CHECKING:
+    from edge_runtime._selftest import CheckReport
+    from edge_runtime.model import Model, Prediction, load
     from edge_runtime.monitor import Alarm, Limit, Monitor, MonitorError
     from edge_runtime.statistics import Statistics
 
@@ -40,13 +40,19 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_LATE = {**dict.fromkeys(("Alarm", "Limit", "Monitor", "MonitorError"), "monitor"), "Statistics": "statistics"}
+_LATE = {
+    **dict.fromkeys(("Model", "Prediction", "load"), "model"),
+    **dict.fromkeys(("Alarm", "Limit", "Monitor", "MonitorError"), "monitor"),
+    "CheckReport": "_selftest",
+    "Statistics": "statistics",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The monitor's names, imported when first asked for: an app without one does not pay for it."""
+    """Names imported when first asked for: whoever has no monitor, or only asks about the host, does not pay for them."""
     if name in _LATE:
         import importlib
 
-        return getattr(importlib.import_module(f"edge_runtime.{_LATE[name]}"), name)
+        globals()[name] = getattr(importlib.import_module(f"edge_runtime.{_LATE[name]}"), name)
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

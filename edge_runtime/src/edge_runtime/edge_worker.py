@@ -120,7 +120,7 @@ def interleave(
 def time_models(job: dict[str, Any]) -> dict[str, Any]:
     """Load the job's models (one, or the reference and one more) in random order and time them interleaved."""
     rng = random.Random(job["seed"])  # noqa: S311  (an order of blocks, no secret)
-    loaded = {s["name"]: load(s, job["threads"]) for s in rng.sample(job["subjects"], len(job["subjects"]))}
+    loaded = {s["name"]: opened(s, job["threads"]) for s in rng.sample(job["subjects"], len(job["subjects"]))}
     names = [s["name"] for s in job["subjects"]]
     calls = [engine_call(loaded[name]) for name in names]
     gc.collect()
@@ -153,12 +153,12 @@ def start_model(job: dict[str, Any]) -> dict[str, Any]:
     first_ms: preprocessing and first run. peak_memory_bytes: VmHWM of the process after 20 runs: Python, numpy, the
     engine and the model together. base_memory_bytes: before the load.
     """
-    import edge_runtime
+    from edge_runtime.model import load
 
     (subject,) = job["subjects"]
     base = memory_bytes("VmRSS")
     start = time.perf_counter_ns()
-    model = edge_runtime.load(subject["bundle"], engine=subject["engine"], threads=job["threads"])
+    model = load(subject["bundle"], engine=subject["engine"], threads=job["threads"])
     loaded = time.perf_counter_ns()
     example = first_example(model)
     given = time.perf_counter_ns()
@@ -186,7 +186,7 @@ def throughput(job: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     (subject,) = job["subjects"]
-    model = load(subject, job["threads"])
+    model = opened(subject, job["threads"])
     prepared = np.repeat(model.prepare(first_example(model)), job["batch"], axis=0)
     for _ in ("warm up", "measure"):
         count, start = 0, time.perf_counter()
@@ -199,7 +199,7 @@ def throughput(job: dict[str, Any]) -> dict[str, Any]:
 def inspect(job: dict[str, Any]) -> dict[str, Any]:
     """Does the model give here what it gave where it was made? And what stands in the manifest about it."""
     (subject,) = job["subjects"]
-    model = load(subject, job["threads"])
+    model = opened(subject, job["threads"])
     report, entry = model.check(), model.entry
     info = model.manifest.files[entry.path]
     return {
@@ -221,11 +221,11 @@ def inspect(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def load(subject: dict[str, Any], threads: int) -> Any:
+def opened(subject: dict[str, Any], threads: int) -> Any:
     """The subject's model, opened as an app would."""
-    import edge_runtime
+    from edge_runtime.model import load
 
-    return edge_runtime.load(subject["bundle"], engine=subject["engine"], threads=threads)
+    return load(subject["bundle"], engine=subject["engine"], threads=threads)
 
 
 def first_example(model: Any) -> Any:
