@@ -21,10 +21,14 @@ Kernel = Literal["integer", "float", "dynamic-integer"]
 
 _ONNX_KERNELS: dict[str, Kernel] = {
     **dict.fromkeys(("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"), "integer"),
-    **dict.fromkeys(("ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul"), "dynamic-integer"),
-    **dict.fromkeys(("Conv", "FusedConv", "NhwcFusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"), "float"),
+    **dict.fromkeys(("ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"),
+                    "dynamic-integer"),
+    **dict.fromkeys(("Conv", "FusedConv", "NhwcFusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul",
+                     "ConvTranspose", "LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"), "float"),
 }  # fmt: skip
-_ONNX_LAYERS = ("Conv", "Gemm", "MatMul", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
+_ONNX_LAYERS = ("Conv", "Gemm", "MatMul", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul",
+                "ConvTranspose", "LSTM", "GRU", "RNN")  # fmt: skip
+_TABLES = (1, 3, 10)  # float, int8, float16: an embedding's rows, not indices
 _TFLITE_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
@@ -72,10 +76,12 @@ def count_onnx(data: bytes) -> Counts:
     found: dict[str, Kernel] = {}
     for node in graph.node:  # an embedding is a Gather with a name; its kernel is the type its rows are stored in
         if node.op_type == "Gather" and node.name and node.input[0] in constants:
-            weights[node.name] = numpy_helper.to_array(constants[node.input[0]])
-            found[node.name] = "integer" if weights[node.name].dtype == np.int8 else "float"
-    optimised = _optimised(data)
-    for node in optimised.node:
+            table = constants[node.input[0]]
+            if len(table.dims) == 2 and table.data_type in _TABLES:
+                weights[node.name] = numpy_helper.to_array(table)
+                found[node.name] = "integer" if weights[node.name].dtype == np.int8 else "float"
+    optimised = list(_nodes(_optimised(data)))
+    for node in optimised:
         kernel = _ONNX_KERNELS.get(node.op_type)
         if kernel is not None:
             by_weight = next((layers[i] for i in node.input if i in layers), None)
@@ -83,7 +89,16 @@ def count_onnx(data: bytes) -> Counts:
             found[name] = "dynamic-integer" if kernel == "integer" and name in at_run_time else kernel
     size = sum(numpy_helper.to_array(i).nbytes for i in constants.values())
     in_order = {name: found[name] for name in (*weights, *found) if name in found}
-    return _counts(in_order, (n.op_type for n in optimised.node), size, weights.values())
+    return _counts(in_order, (n.op_type for n in optimised), size, weights.values())
+
+
+def _nodes(graph: Any) -> Iterable[Any]:
+    """Every node, those in the graphs of If, Loop and Scan included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
 
 
 def _names_of_constants(node: Any, sources: dict[str, Any]) -> Iterable[str]:

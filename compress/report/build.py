@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from compress.errors import UsageError
@@ -17,7 +18,15 @@ def write_reports(result: Result, folder: Path) -> tuple[Path, ...]:
     Raises:
         UsageError: the result cannot be drawn, or the folder cannot be written.
     """
-    drawn = {"report.html": page.render(result), "report.md": markdown.render(result)}
+    return write_texts({"report.html": page.render(result), "report.md": markdown.render(result)}, folder)
+
+
+def write_texts(drawn: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
+    """Write files by name into an existing folder, each whole or not at all; their paths.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
     try:
         return tuple(_write(folder / name, text) for name, text in drawn.items())
     except OSError as error:
