@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from compress.comparison import Paired
 from compress.errors import UsageError
-from compress.result import Accuracy, Latency, Paired
+from compress.result import Accuracy, Latency
 
 FORMAT, VERSION = "compress.quantize-result", 1
 

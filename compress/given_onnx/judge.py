@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.comparison import Paired
 from compress.evaluate.metrics import accuracy
 from compress.evaluate.paired import compare
 from compress.given_onnx.compare import Outputs
 from compress.quantize_result import Fidelity
-from compress.result import Accuracy, Paired
+from compress.result import Accuracy
 
 
 @dataclass(frozen=True, slots=True)
