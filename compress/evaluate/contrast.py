@@ -48,7 +48,7 @@ def contrast(
         ShapeError, DataError: as metrics.predictions.
     """
     before, after = (predictions(v, y, where=n) for v, n in zip(logits, names, strict=True))
-    paired = compare(*logits, y, seed)
+    paired = compare(*logits, y, seed, reference=names[0])
     return Comparison(
         before=names[0],
         after=names[1],

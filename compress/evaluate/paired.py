@@ -12,8 +12,10 @@ RESAMPLES = 10_000
 SIGNIFICANT = 0.05
 
 
-def compare(teacher_logits: Logits, logits: Logits, y: Labels, seed: int = 0) -> Paired:
-    """This file against the teacher's on the same examples, in their order.
+def compare(
+    teacher_logits: Logits, logits: Logits, y: Labels, seed: int = 0, *, reference: str = "the teacher"
+) -> Paired:
+    """This file against the teacher's (or whatever `reference` calls it) on the same examples, in their order.
 
     Shapes: both logits (n, classes), y (n,).
 
@@ -34,7 +36,7 @@ def compare(teacher_logits: Logits, logits: Logits, y: Labels, seed: int = 0) ->
         gained=gained,
         agreement=equal / count,
         p_value=p_value,
-        verdict=verdict(lost, gained, count, interval, p_value, equal == count),
+        verdict=verdict(lost, gained, count, interval, p_value, equal == count, reference),
     )
 
 
@@ -86,7 +88,15 @@ def examples_needed(lost: int, gained: int, count: int, power: float = 0.8) -> i
     return max(count, math.ceil((root / difference) ** 2), math.ceil(6 / flips))  # the test needs 6 flips at least
 
 
-def verdict(lost: int, gained: int, count: int, interval: Interval, p_value: float, identical: bool = False) -> str:
+def verdict(
+    lost: int,
+    gained: int,
+    count: int,
+    interval: Interval,
+    p_value: float,
+    identical: bool = False,
+    reference: str = "the teacher",
+) -> str:
     """The comparison in words. A difference counts as shown when the exact test is below 0.05."""
     low, high = 100 * interval[0], 100 * interval[1]
     points = 100 * (gained - lost) / count
@@ -94,9 +104,9 @@ def verdict(lost: int, gained: int, count: int, interval: Interval, p_value: flo
     span = f"95 % interval {low:+.2f} to {high:+.2f} points"
     if p_value < SIGNIFICANT:
         word = "worse" if points < 0 else "better"
-        return f"{word} than the teacher by {abs(points):.2f} points ({span}; {flips})"
+        return f"{word} than {reference} by {abs(points):.2f} points ({span}; {flips})"
     if identical:
-        return f"no difference: all {_many(count, 'prediction')} equal the teacher's ({span})"
+        return f"no difference: all {_many(count, 'prediction')} equal those of {reference} ({span})"
     start = f"no difference could be shown on {_many(count, 'example')}: {points:+.2f} points, {span}; {flips}"
     needed = examples_needed(lost, gained, count)
     if needed is None:

@@ -30,8 +30,8 @@ def render(result: Result) -> str:
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]], left: int) -> str:
-    """The first `left` columns hold words, the others numbers."""
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]], left: int) -> str:
+    """A table of escaped cells. The first `left` columns hold words, the others numbers."""
     names = list(heads)
     rule = ["---" if i < left else "---:" for i in range(len(names))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, rule, *rows))
@@ -62,7 +62,7 @@ def _files(found: Facts) -> str:
         "Integer / float",
     )
     return (
-        _table(heads, [_file(r) for r in found.rows], 1)
+        table(heads, [_file(r) for r in found.rows], 1)
         + "\n\nIn brackets: 95 % intervals. Factors are against the teacher."
     )
 
@@ -99,7 +99,7 @@ def _steps(found: Facts) -> str:
         ]
         for s in found.steps
     ]
-    return "### What each step gained and cost\n\n" + _table(
+    return "### What each step gained and cost\n\n" + table(
         ("Step", "What changed", "Accuracy", "Size", "Latency"), rows, 2
     )
 
@@ -116,7 +116,7 @@ def _budget(found: Facts) -> str:
         ]
         for b in found.result.budget
     ]
-    return "### Budget\n\n" + _table(("Promise", "At most", "Measured", "Outcome"), rows, 1)
+    return "### Budget\n\n" + table(("Promise", "At most", "Measured", "Outcome"), rows, 1)
 
 
 def words_of(value: float, unit: str) -> str:
@@ -137,7 +137,7 @@ def _ledger(found: Facts) -> str:
         ]
         for h in hops
     ]
-    return "### Parity ledger\n\n" + _table(("Hop", "Outcome", "Same answer", "Largest difference"), rows, 2)
+    return "### Parity ledger\n\n" + table(("Hop", "Outcome", "Same answer", "Largest difference"), rows, 2)
 
 
 def _circumstances(found: Facts) -> str:

@@ -1,4 +1,7 @@
-"""One pair of files in depth: calibration, precision, slices, invariance and the examples whose answer changed."""
+"""One pair of files in depth: calibration, precision, slices, invariance and the examples whose answer changed.
+
+prefix: before the ids of the sections, where a page holds several comparisons.
+"""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -14,7 +17,7 @@ CLASSES = 30
 KINDS = {"lost": "Lost: right before, wrong after", "changed": "Wrong both times, in another way", "gained": "Gained"}
 
 
-def calibration(c: Comparison) -> Markup:
+def calibration(c: Comparison, prefix: str = "") -> Markup:
     """Reliability diagrams and the figures they come to."""
     rows: list[tuple[str | None, list[object]]] = [
         (None, [words.one_line(name), words.percent(k.ece), words.significant(k.brier), words.significant(k.nll)])
@@ -26,7 +29,7 @@ def calibration(c: Comparison) -> Markup:
         for name, k in ((c.before, c.before_calibration), (c.after, c.after_calibration))
     ]
     return section(
-        "calibration",
+        prefix + "calibration",
         "Can its confidence be believed?",
         table("Calibration of both files", heads, rows, kind="calibration", figures=3),
         tag("div", drawn, class_="pair"),
@@ -74,7 +77,7 @@ def _radius(share: float) -> float:
     return 3 + 14 * float(share) ** 0.5
 
 
-def scores(c: Comparison) -> Markup:
+def scores(c: Comparison, prefix: str = "") -> Markup:
     """Precision, recall and F1 by class, most harmed first."""
     pairs = sorted(c.class_pairs, key=lambda p: (p.after.f1 or 0.0) - (p.before.f1 or 0.0))
     rows: list[tuple[str | None, list[object]]] = [
@@ -83,7 +86,7 @@ def scores(c: Comparison) -> Markup:
     heads = ("Class", "Examples", "Precision", "Recall", "F1")
     more = f" The {CLASSES} most harmed of {len(pairs):,} classes." if len(pairs) > CLASSES else ""
     return section(
-        "scores",
+        prefix + "scores",
         "Precision, recall and F1",
         _costs(c),
         table("Precision, recall and F1 by class", heads, rows, kind="scores", figures=4),
@@ -112,7 +115,7 @@ def _costs(c: Comparison) -> Markup | None:
     return tag("p", text, class_="lead")
 
 
-def slices(c: Comparison) -> Markup:
+def slices(c: Comparison, prefix: str = "") -> Markup:
     """Where compression hurt beyond chance."""
     hurt = [s for s in c.slices if s.hurt]
     if not c.slices:
@@ -125,7 +128,7 @@ def slices(c: Comparison) -> Markup:
     heads = ("Slice", "Examples", "Before", "After", "Points", "Lost / gained", "q")
     shown = f" The first {SLICES} are shown." if len(c.slices) > SLICES else ""
     return section(
-        "slices",
+        prefix + "slices",
         "Where it hurts",
         table("Slices of the test set before and after", heads, rows, kind="slices", figures=6) if rows else None,
         lead=f"{say} Test examples that have something in common, compared before and after; q is McNemar's exact "
@@ -146,7 +149,7 @@ def _slice(s: Slice) -> list[object]:
     ]
 
 
-def invariance(c: Comparison) -> Markup | None:
+def invariance(c: Comparison, prefix: str = "") -> Markup | None:
     """Answers under transformations that should not matter."""
     if not c.invariance:
         return None
@@ -166,7 +169,7 @@ def invariance(c: Comparison) -> Markup | None:
         else "No transformation changes answers more often after compression than before, beyond chance."
     )
     return section(
-        "invariance",
+        prefix + "invariance",
         "What should not matter",
         table("Consistency under transformations", heads, rows, kind="invariance", figures=4),
         tag("div", curves, class_="curves") if curves else None,
@@ -224,7 +227,7 @@ def _curve(name: str, rows: Sequence[InvarianceRow]) -> Markup:
     )
 
 
-def flips(c: Comparison) -> Markup:
+def flips(c: Comparison, prefix: str = "") -> Markup:
     """The examples themselves."""
     groups = []
     for kind, title in KINDS.items():
@@ -236,7 +239,7 @@ def flips(c: Comparison) -> Markup:
     lead = f"{lost:,} answers were lost and {gained:,} gained. Worst first: by how much the true class fell or rose."
     if not groups:
         lead = "No answer changed."
-    return section("flips", "The examples that changed", *groups, lead=lead)
+    return section(prefix + "flips", "The examples that changed", *groups, lead=lead)
 
 
 def _flip(f: Flip) -> Markup:

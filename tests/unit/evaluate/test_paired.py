@@ -104,7 +104,10 @@ def test_that_many_examples_do_show_the_difference_four_times_in_five():
         ((6, 4), "no difference could be shown on 1,000 examples: -0.20 points, 95 % interval"),
         ((4, 4), "4 examples lost, 4 gained; losses and gains cancel out"),
         ((1, 0), "1 example lost, 0 gained; to show a difference of this size takes about 7,900 examples"),
-        ((0, 0), "no difference: all 1,000 predictions equal the teacher's (95 % interval -0.30 to +0.30 points)"),
+        (
+            (0, 0),
+            "no difference: all 1,000 predictions equal those of the teacher (95 % interval -0.30 to +0.30 points)",
+        ),
     ],
 )
 def test_the_verdict_says_in_words_what_was_and_was_not_shown(flips, says):

@@ -1,0 +1,40 @@
+"""compress compare: exported files against each other on the same test examples."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="A B [C ...]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("compare"), show_default=True, help="Folder for the reports."
+)
+@click.option(
+    "--price",
+    type=click.FloatRange(min=0),
+    metavar="PER_HOUR",
+    help="Of one core: adds what a million inferences cost.",
+)
+def command(files: tuple[str, ...], out: Path, price: float | None) -> None:
+    """Compare exported files of one or several runs, each with the first.
+
+    A file is a run folder (its shipped file), RUN:ARTEFACT (runs/a:02-prune.onnx) or an artefact's folder. All must
+    have been judged on the same test examples. Writes compare.json, compare.html and compare.md.
+    """
+    from rich.console import Console
+
+    from compress.compare.sides import find
+    from compress.compare.versus import versus
+    from compress.report.build import write_texts
+    from compress.report.versus_page import render
+    from compress.report.versus_text import markdown, terminal
+    from compress.versus import save_versus
+
+    found = versus([find(f) for f in files])
+    out.mkdir(parents=True, exist_ok=True)
+    save_versus(out / "compare.json", found)
+    written = write_texts({"compare.html": render(found, price), "compare.md": markdown(found, price)}, out)
+    Console().print(terminal(found, price))
+    for path in written:
+        click.echo(path)

@@ -1,0 +1,152 @@
+"""The HTML page of `compress compare`: one file, no script, no request."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+from compress.comparison import Comparison
+from compress.report import page_compare, words
+from compress.report.markup import Markup, join, tag
+from compress.report.page import POLICY
+from compress.report.page_parts import icon, minor, section, table
+from compress.report.plots import both
+from compress.report.scatter import Point, scatter
+from compress.report.versus_facts import Line, headline, lines
+from compress.versus import Versus
+
+_PARTS = (
+    page_compare.scores,
+    page_compare.slices,
+    page_compare.invariance,
+    page_compare.calibration,
+    page_compare.flips,
+)
+
+
+def render(v: Versus, price_per_hour: float | None = None) -> str:
+    """The whole page as text. The same comparison gives the same bytes."""
+    found = lines(v, price_per_hour)
+    style = Markup(files("compress.report").joinpath("page.css").read_text(encoding="utf-8"))
+    title = f"{words.one_line(v.sides[0].name)} compared"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="robots", content="noindex"),
+        tag("title", words.shorten(title, 60)),
+        tag("style", style),
+    )
+    body = tag(
+        "body",
+        tag("a", "Skip to the content", href="#content", class_="skip"),
+        tag(
+            "main",
+            _header(v, found),
+            _charts(found),
+            _table(found, price_per_hour),
+            _notes(v),
+            [_pair(c, i, many=len(v.comparisons) > 1) for i, c in enumerate(v.comparisons)],
+            id="content",
+        ),
+        tag("footer", tag("p", f"Drawn from compare.json alone. Test data: {words.one_line(v.data)}.")),
+    )
+    return join(Markup("<!doctype html>\n"), tag("html", head, body, lang="en"), Markup("\n"))
+
+
+def _header(v: Versus, found: Sequence[Line]) -> Markup:
+    others = [f for f in found if f.comparison]
+    first = words.one_line(v.sides[0].name)
+    title = headline(others[0]) if len(others) == 1 else f"{len(others)} files against {first}"
+    rows = []
+    for f in others:
+        c = f.comparison
+        assert c is not None
+        hurt = sum(s.hurt for s in c.slices)
+        grade = "bad" if c.paired.p_value < 0.05 and c.paired.difference_points < 0 else "good"
+        say = [words.sentence(c.paired.verdict)]
+        say.append(f"{words.plural(hurt, 'slice')} hurt beyond chance" if hurt else "no slice hurt beyond chance")
+        text = "; ".join(say) + "."
+        name = words.one_line(f.side.name)
+        rows.append(tag("div", tag("dt", icon(grade), words.shorten(name, 30)), tag("dd", text), class_=grade))
+    kicker = tag("p", tag("span", "Comparison", class_="kicker"), tag("span", f"against {first}"), class_="name-line")
+    return tag("header", kicker, tag("h1", title), tag("dl", rows, class_="verdict sides"))
+
+
+def _charts(found: Sequence[Line]) -> Markup:
+    def figure(title: str, x_title: str, points: list[Point], text: object) -> Markup:
+        about = f"Scatter chart: {title}. The numbers are in the table below."
+
+        def draw(width: int, height: int) -> Markup:
+            return scatter(points, x_title=x_title, x_text=text, about=about, width=width, height=height)  # type: ignore[arg-type]
+
+        return tag("figure", tag("h3", title), both(draw(520, 370), draw(344, 330)))
+
+    def point(line: Line, x: float) -> Point:
+        art, top1 = line.side.artefact, line.side.top1 or 0.0
+        ci = next((a.ci95 for a in art.accuracy if a.split == "test"), None)
+        return Point(
+            x=x,
+            y=top1,
+            label=words.one_line(line.side.name),
+            note=f"{words.one_line(line.side.name)}: {words.percent(top1)}, {words.size(art.size_bytes)}",
+            tflite=art.format == "tflite",
+            solid=art.precision in ("int8", "dynamic-int8"),
+            ring=False,
+            named=not line.beaten_by or line.comparison is None,
+            y_range=ci,
+        )
+
+    drawn = [figure("Accuracy against file size", "size of the model file",
+                    [point(f, float(f.side.artefact.size_bytes)) for f in found], words.size)]  # fmt: skip
+    timed = [f for f in found if f.speed and f.side.latency]
+    if len(timed) > 1:
+        points = [point(f, f.side.latency.p50_ms) for f in timed if f.side.latency]
+        drawn.append(figure("Accuracy against latency", "p50, ms", points, words.significant))
+    lead = "Up and to the left is better; on the dashed line stand those that no other file beats on both axes."
+    return section("charts", "All files", tag("div", drawn, class_="pair"), lead=lead)
+
+
+def _table(found: Sequence[Line], price: float | None) -> Markup:
+    heads = ["File", "Accuracy", "Points", "Agreement", "Size", "Latency, p50", "Training", "Beaten by"]
+    if price is not None:
+        heads.insert(-1, f"A million inferences at {price:g} an hour")
+    rows: list[tuple[str | None, list[object]]] = []
+    for f in found:
+        art, c, latency = f.side.artefact, f.comparison, f.side.latency
+        cells: list[object] = [
+            join(tag("b", words.one_line(f.side.name)), minor(f"{art.role}, {art.precision}, seed {f.side.seed}")),
+            words.percent(f.side.top1) if f.side.top1 is not None else "–",
+            join(words.points(c.paired.difference_points), minor(words.interval(*c.paired.ci95_points))) if c else "–",
+            words.percent(c.paired.agreement) if c else "–",
+            join(words.size(art.size_bytes), minor(words.times(f.size_ratio))),
+            join(words.milliseconds(latency.p50_ms), minor(_speed(f))) if latency else "–",
+            words.duration(f.side.training_seconds),
+        ]
+        if price is not None:
+            cells.append(words.significant(f.million) if f.million is not None else "–")
+        cells.append(", ".join(map(words.one_line, f.beaten_by)) or "none")
+        rows.append((None, cells))
+    lead = "A file is beaten by one that is at least as good in accuracy, size and (where comparable) latency, and " \
+        "better in one of them. Training: all steps that led to it, the teacher's included."  # fmt: skip
+    figures = len(heads) - 1
+    return section("files", "Side by side", table("All files", heads, rows, kind="versus", figures=figures), lead=lead)
+
+
+def _speed(f: Line) -> str:
+    if f.speed is None:
+        return "not comparable"
+    return "the reference" if f.comparison is None else words.factor(f.speed, "faster", "slower")
+
+
+def _notes(v: Versus) -> Markup | None:
+    if not v.notes:
+        return None
+    items = tag("ul", [tag("li", words.one_line(n)) for n in v.notes])
+    return tag("div", tag("h2", "Not compared, or different"), items, class_="flags", role="note")
+
+
+def _pair(c: Comparison, index: int, *, many: bool) -> Markup:
+    prefix = f"c{index}-" if many else ""
+    title = tag("h2", f"{words.one_line(c.after)} against {words.one_line(c.before)}", class_="pair-title")
+    return join(title if many else None, [part(c, prefix) for part in _PARTS])

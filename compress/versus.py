@@ -1,0 +1,88 @@
+"""compare.json: two or more exported files against the first of them, as `compress compare` found them."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from compress.comparison import Comparison, Part
+from compress.errors import UsageError
+from compress.result import Artefact, Latency
+
+FORMAT, VERSION = "compress.compare", 1
+
+
+class Side(Part):
+    """One file under comparison. name: what tables call it, unique. run: name of its recipe; seed, versions, host: of
+    the run that made it. training_seconds: of the steps that led to it.
+    """
+
+    name: str
+    run: str
+    seed: int
+    versions: dict[str, str]
+    host: dict[str, Any]
+    training_seconds: float
+    artefact: Artefact
+
+    @property
+    def latency(self) -> Latency | None:
+        """Its first measurement."""
+        return self.artefact.latency[0] if self.artefact.latency else None
+
+    @property
+    def top1(self) -> float | None:
+        """Accuracy on the test split."""
+        return next((a.top1 for a in self.artefact.accuracy if a.split == "test"), None)
+
+
+class Versus(Part):
+    """Sides, the reference first; one comparison for every other side. notes: what was not compared, and why."""
+
+    format: Literal["compress.compare"] = "compress.compare"
+    version: Literal[1] = 1
+    data: str
+    fingerprint: str
+    sides: tuple[Side, ...]
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()
+
+
+def unlike(a: Side, b: Side) -> str:
+    """Why the latencies of two sides cannot stand side by side, in words; empty where they can."""
+    for fact in ("cpu", "cores", "machine"):
+        if a.host.get(fact) != b.host.get(fact):
+            return f"another machine ({fact} {a.host.get(fact)} against {b.host.get(fact)})"
+    x, y = a.latency, b.latency
+    if x is None or y is None:
+        return f"{(a if x is None else b).name} was not measured"
+    for fact in ("device", "threads", "batch", "label"):
+        if getattr(x, fact) != getattr(y, fact):
+            return f"another {fact} ({getattr(x, fact)} against {getattr(y, fact)})"
+    return ""
+
+
+def save_versus(path: Path, versus: Versus) -> None:
+    """Write compare.json."""
+    path.write_text(json.dumps(versus.model_dump(mode="json"), indent=1) + "\n")
+
+
+def load_versus(path: Path) -> Versus:
+    """Read compare.json back.
+
+    Raises:
+        UsageError: it is missing, damaged, or of another version.
+    """
+    try:
+        doc = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"it cannot be read: {error}", str(path), "run compress compare again") from error
+    if not isinstance(doc, dict) or (doc.get("format"), doc.get("version")) != (FORMAT, VERSION):
+        what = f"it is no comparison of version {VERSION}"
+        raise UsageError(what, str(path), "run compress compare again")
+    try:
+        return Versus.model_validate(doc)
+    except ValidationError as error:
+        where = f"{path}: {'.'.join(map(str, error.errors()[0]['loc']))}"
+        raise UsageError(error.errors()[0]["msg"], where, "run compress compare again") from error
