@@ -25,6 +25,7 @@ from edge_runtime.manifest import (
 )
 from edge_runtime.model_file import ANY_LAYOUT
 from edge_runtime.reference import pack_inputs, pack_outputs
+from edge_runtime.scan import scan_model
 from edge_runtime.text import TextPreprocessing
 from numpy.typing import NDArray
 
@@ -152,7 +153,8 @@ def _onnx_model(
     given = preprocessing.kind == "tensors"
     inputs = [_onnx_tensor(v, whole=given) for v in graph.input if v.name not in constants]
     outputs = [_onnx_tensor(v, whole=not labelled) for v in graph.output]
-    entry = ModelFile("onnx", path, precision, tuple(inputs), tuple(outputs))
+    flow = tuple(sorted(scan_model("onnx", data, path)))
+    entry = ModelFile("onnx", path, precision, tuple(inputs), tuple(outputs), control_flow=flow)
     last = next((n for n in graph.node if entry.output.name in n.output), None)
     on_grid = last is not None and last.op_type == "DequantizeLinear" and last.input[1] in constants
     return entry, float(numpy_helper.to_array(constants[last.input[1]])) if last and on_grid else 0.0

@@ -23,6 +23,7 @@ _DTYPES = {
     "tensor(int64)": "int64",
 }
 _BLOCK = 64  # examples a run: larger batches are no faster on a CPU and make the engine's memory grow
+_LARGEST_BATCH = 4096  # of a file whose batch is fixed: every call is filled up to it
 _TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
 _FATAL_ONLY = 4  # errors come back as exceptions; the host's stderr is not ours
 
@@ -72,33 +73,35 @@ class OnnxEngine:
                 providers=["CPUExecutionProvider"],
                 enable_fallback=0,  # it would print, then try the same provider again
             )
+            inputs, outputs = (
+                [(t.name, t.shape, t.type) for t in tensors]
+                for tensors in (self._session.get_inputs(), self._session.get_outputs())
+            )
         except Exception as error:  # its exceptions have no public base class
             fix = "the model may need a newer onnxruntime: pip install --upgrade onnxruntime"
             raise EngineError(f"{self.name} refuses the model: {_first_line(error)}", where, fix) from error
-        for word, found, promised in (
-            ("inputs", self._session.get_inputs(), model.inputs),
-            ("outputs", self._session.get_outputs(), model.outputs),
-        ):
+        for word, found, promised in (("inputs", inputs, model.inputs), ("outputs", outputs, model.outputs)):
             if len(found) != len(promised):
                 what = f"the model has {len(found)} {word}, the manifest {len(promised)}"
                 raise EngineError(what, where, "export it again")
             for one, promise in zip(found, promised):
-                self._hold_to(promise, one)
+                self._hold_to(promise, *one)
         self._input, self._outputs = model.input.name, [t.name for t in model.outputs]
-        first = self._session.get_inputs()[0].shape
-        batch = first[0] if first else None
-        self._block = batch if isinstance(batch, int) else _BLOCK
+        batch = inputs[0][1][0] if inputs[0][1] else None
         self._fixed = isinstance(batch, int)
+        self._block = batch if isinstance(batch, int) else _BLOCK
+        if self._block > _LARGEST_BATCH:
+            what = f"the model takes batches of {self._block:,}; at most {_LARGEST_BATCH:,} are allowed"
+            raise EngineError(what, where, "export it with a free batch size")
 
-    def _hold_to(self, promised: TensorInfo, found: Any) -> None:
+    def _hold_to(self, promised: TensorInfo, name: str, shape: list[int | str | None], type: str) -> None:
         """The file's own word on a tensor against the manifest's. A free dimension is None there, a name here."""
         want: list[int | str | None] = [*(() if promised.layout == ANY_LAYOUT else ("batch",)), *promised.shape]
-        fits = len(found.shape) == len(want) and all(
-            d == "batch" or not isinstance(given, int) or given == d for given, d in zip(found.shape, want)
+        fits = len(shape) == len(want) and all(
+            d == "batch" or not isinstance(given, int) or given == d for given, d in zip(shape, want)
         )
-        if not fits or (found.name, _DTYPES.get(found.type, found.type)) != (promised.name, promised.dtype):
-            what = f"the model says {found.name!r} {found.type} {found.shape}, the manifest {promised.name!r} "
-            what += f"{promised.dtype} {want}"
+        if not fits or (name, _DTYPES.get(type, type)) != (promised.name, promised.dtype):
+            what = f"the model says {name!r} {type} {shape}, the manifest {promised.name!r} {promised.dtype} {want}"
             raise EngineError(what, self._where, "write the bundle again with compress")
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:

@@ -35,17 +35,18 @@ class TFLiteEngine:
             self._interpreter = interpreter(model_content=data, num_threads=threads)
             if model.signatures:  # each has tensors of its own, allocated when it is first run
                 self._runners = {s.length: self._interpreter.get_signature_runner(s.name) for s in model.signatures}
+                sides = [(n, r.get_input_details(), r.get_output_details()) for n, r in self._runners.items()]
             else:
                 self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+                inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        except (ValueError, RuntimeError, MemoryError) as error:
             fix = "the model may need a newer engine: pip install --upgrade edge-runtime[tflite]"
             raise EngineError(f"{self.name} refuses the model: {_first_line(error)}", where, fix) from error
         if model.signatures:
-            for length, runner in self._runners.items():
-                self._hold_to(model.input, _only(runner.get_input_details(), model.input.name, where), length)
-                self._hold_to(model.output, _only(runner.get_output_details(), model.output.name, where), length)
+            for length, ids, logits in sides:
+                self._hold_to(model.input, _only(ids, model.input.name, where), length)
+                self._hold_to(model.output, _only(logits, model.output.name, where), length)
             return
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
             what = f"the model has {len(inputs)} inputs and {len(outputs)} outputs, want one of each"
             raise EngineError(what, where, "export it again")

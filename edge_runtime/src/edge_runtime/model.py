@@ -14,10 +14,11 @@ import numpy as np
 from edge_runtime._onnx import OnnxEngine
 from edge_runtime._selftest import CheckReport, check, read_reference
 from edge_runtime._tflite import TFLiteEngine
-from edge_runtime.errors import EdgeError, EngineError, InputError
+from edge_runtime.errors import BundleError, EdgeError, EngineError, InputError
 from edge_runtime.files import read_checked
 from edge_runtime.inputs import as_array, as_text
 from edge_runtime.manifest import INTEGER_RANGES, Manifest, ModelFile, read_manifest
+from edge_runtime.scan import scan_model
 from edge_runtime.tensors import TensorsPreprocessing
 from edge_runtime.text import TextPreprocessing
 
@@ -103,7 +104,11 @@ class Model:
 
         def start() -> OnnxEngine | TFLiteEngine:
             data = read_checked(folder, entry.path, manifest.files[entry.path], verify=verify)
-            return ENGINES[entry.format](data, entry, threads, str(folder / entry.path))
+            where = str(folder / entry.path)
+            if unlisted := sorted(scan_model(entry.format, data, where) - set(entry.control_flow)):
+                what = f"the model holds {', '.join(unlisted)}, which the manifest does not list under control_flow"
+                raise BundleError(what, where, "write the bundle again with compress")
+            return ENGINES[entry.format](data, entry, threads, where)
 
         self._start: Callable[[], OnnxEngine | TFLiteEngine] = start
         self._engine: OnnxEngine | TFLiteEngine | None = start()

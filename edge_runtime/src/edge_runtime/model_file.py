@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge_runtime._fields import Fields
+from edge_runtime._fields import Fields, text_problem
 from edge_runtime.files import path_problem
 from edge_runtime.tensors import MOST_DIMENSIONS, MOST_TENSORS, TENSOR_DTYPES, dtype_problem, shape_problem
 
@@ -15,10 +15,11 @@ ANY_LAYOUT = "ANY"  # a tensor of a given model: its shape stands in full
 INTEGER_RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 ID_DTYPES = ("int32", "int64")
 DTYPES = ("float32", *INTEGER_RANGES, *ID_DTYPES)
-_MOST_SIGNATURES = 16
 _LARGEST_DIMENSION = 1 << 24
 _LARGEST_TENSOR = 1 << 26
+_MOST_SIGNATURES, _MOST_CONTROL_FLOW = 16, 8
 _KEYS = ("format", "path", "precision", "inputs", "outputs", "signatures")
+_OPTIONAL_KEYS = ("control_flow",)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class ModelFile:
     """One model. precision: for people to read, e.g. "int8".
 
     signatures: ascending in length; empty for a file that is called without.
+    control_flow: the operators with graphs inside (If, Loop, ...) that the file may hold; any other is refused.
     """
 
     format: str
@@ -60,6 +62,7 @@ class ModelFile:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     signatures: tuple[Signature, ...] = ()
+    control_flow: tuple[str, ...] = ()
 
     @property
     def input(self) -> TensorInfo:
@@ -78,6 +81,8 @@ class ModelFile:
             doc[key] = list(doc[key])
         for tensor in (*doc["inputs"], *doc["outputs"]):
             tensor["shape"] = list(tensor["shape"])
+        if flow := doc.pop("control_flow"):
+            doc["control_flow"] = list(flow)
         return doc
 
 
@@ -91,7 +96,11 @@ def read_path(fields: Fields, key: str) -> str:
 
 def read_model_file(doc: Any, where: str, problems: list[str]) -> ModelFile:
     """Rebuild from to_json's data; whatever is wrong is added to problems, and then the result is of no use."""
-    fields = Fields(doc, where, problems, _KEYS)
+    fields = Fields(doc, where, problems, (*_KEYS, *_OPTIONAL_KEYS))
+    flow = fields.items("control_flow", fewest=1, most=_MOST_CONTROL_FLOW) if "control_flow" in fields.doc else []
+    for i, name in enumerate(flow):
+        if problem := text_problem(name, 40):
+            fields.note(f"control_flow[{i}]", problem)
     signatures = []
     for i, entry in enumerate(fields.items("signatures", most=_MOST_SIGNATURES)):
         one = Fields(entry, f"{where}.signatures[{i}]", problems, ("length", "name"))
@@ -106,6 +115,7 @@ def read_model_file(doc: Any, where: str, problems: list[str]) -> ModelFile:
         _tensors(fields, "inputs"),
         _tensors(fields, "outputs"),
         tuple(signatures),
+        tuple(flow),
     )
 
 
