@@ -29,6 +29,8 @@ MAY_IMPORT = {
     "versus": {"errors", "comparison", "result"},
     "compare": {"errors", "result", "comparison", "versus", "evaluate", "recipe", "data"},
     "report": {"errors", "result", "comparison", "versus", "quantize_result"},
+    "emulation": {"errors"},
+    "verify": {"errors", "comparison", "recipe", "data", "evaluate", "emulation"},
     "doctor": {"errors", "benchmark", "recipe"},
     "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate",
             "benchmark", "report", "result", "comparison"},
