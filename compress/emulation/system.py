@@ -29,8 +29,9 @@ _PACKAGES = {"aarch64": _BASE, "armv7l": (*_BASE, "python3-numpy", "libatomic1")
 # 32-bit ARM: one engine, and numpy is Debian's: neither has wheels elsewhere.
 _WHEELS = {"aarch64": ("numpy", "onnxruntime", "ai-edge-litert"), "armv7l": ("tflite-runtime",)}
 _GLIBC_MINORS = range(36, 16, -1)
-_TRIM = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/i18n", "usr/share/zoneinfo", "usr/share/info",
-         "usr/share/perl", "usr/share/perl5", "usr/share/bash-completion", "usr/share/lintian", "var/cache")  # fmt: skip
+_TRIM = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/i18n", "usr/share/zoneinfo",
+         "usr/share/info", "usr/share/perl", "usr/share/perl5", "usr/share/bash-completion", "usr/share/lintian",
+         "var/cache")  # fmt: skip
 _TRIM_PATTERNS = ("usr/lib/*/gconv", "usr/lib/*/perl*", "usr/lib/python3*/test", f"{SITE}/**/__pycache__",
                   f"{SITE}/numpy/**/tests", f"{SITE}/onnxruntime/transformers", f"{SITE}/onnxruntime/tools",
                   "usr/lib/python3/dist-packages/numpy/**/tests", f"{SITE}/ml_dtypes", f"{SITE}/bin")  # fmt: skip
@@ -60,6 +61,9 @@ def _one_builder(folder: Path) -> Iterator[None]:
 def _build(machine: str, folder: Path) -> None:
     started = time.monotonic()
     fetch_packages(_PACKAGES[machine], folder, architecture=_DEBIAN[machine])
+    for library in ("blas", "lapack"):  # what Debian's alternatives would have linked
+        for path in folder.glob(f"usr/lib/*/{library}/lib{library}.so.3"):
+            path.parent.parent.joinpath(path.name).symlink_to(f"{library}/{path.name}")
     fetched = time.monotonic()
     _install_wheels(machine, folder)
     for name in _TRIM:
