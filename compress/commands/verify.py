@@ -34,9 +34,9 @@ def command(
     programs for them; about a minute is spent once on fetching an ARM system. No times are given: they would mean
     nothing. Exit code 3 when a CPU is out of tolerance.
     """
+    from edge_runtime.edge_host import cpu_features, cpu_model
     from rich.console import Console
 
-    from compress.benchmark.host import cpu_features, cpu_model
     from compress.emulation.cpus import cpu_named
     from compress.errors import UsageError
     from compress.verify.report import markdown, render

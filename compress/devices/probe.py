@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_runtime import edge_host
+
 from compress.benchmark import host, meters
 from compress.devices.schema import Device
 
 ENGINES = {"onnx": ("onnxruntime", "onnxruntime-gpu"), "tflite": ("ai-edge-litert", "tflite-runtime")}
-_MODULES = {m.__name__: Path(str(m.__file__)).read_text() for m in (host, meters)}
+_MODULES = {m.__name__: Path(str(m.__file__)).read_text() for m in (edge_host, host, meters)}
 _METERS = """
 import dataclasses
 from compress.benchmark.meters import find_meters
@@ -18,7 +20,7 @@ def found():
 """
 PROBE_REQUEST: dict[str, Any] = {
     "modules": {**_MODULES, "compress.benchmark.probed": _METERS},
-    "facts": {"host": ("compress.benchmark.host", "host_facts"), "meters": ("compress.benchmark.probed", "found")},
+    "facts": {"host": ("edge_runtime.edge_host", "host_facts"), "meters": ("compress.benchmark.probed", "found")},
 }
 
 

@@ -4,8 +4,8 @@ import os
 import stat
 
 import pytest
+from edge_runtime.edge_host import cpu_features, cpu_model
 
-from compress.benchmark.host import cpu_features, cpu_model
 from compress.emulation import apt
 from compress.emulation.cpus import CPUS, cpu_named
 from compress.emulation.launch import run_python
