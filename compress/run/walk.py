@@ -14,6 +14,8 @@ from compress.benchmark.host import host_facts
 from compress.data.dataset import Dataset
 from compress.data.sources import open_data
 from compress.evaluate.ledger import TIE, TOLERANCES
+from compress.export.reference import VERSION as STATISTICS_VERSION
+from compress.export.reference import reference_statistics
 from compress.plan.plan import Plan
 from compress.plan.steps import StepPlan
 from compress.recipe.schema import KINDS, Recipe, TrainConfig
@@ -173,7 +175,8 @@ class Walk:
         """The folder to ship: the chosen file, and the same step's file for the other engine beside it."""
         chosen = _siblings(files, shipped)
         inputs = {f.plan.format: f.sha256 for f in chosen} | {"data": self.handle.fingerprint}
-        facts = {"name": self.recipe.name, "task": self.recipe.task, "order": [f.plan.format for f in chosen]}
+        facts = {"name": self.recipe.name, "task": self.recipe.task, "order": [f.plan.format for f in chosen],
+                 "statistics": STATISTICS_VERSION}  # fmt: skip
         tools = {k: v for f in chosen for k, v in record.versions(record.ENGINES[f.plan.format]).items()}
         key = make_key("bundle", facts, version=exports.VERSION, inputs=inputs, seed=0, tools=tools)
 
@@ -182,10 +185,12 @@ class Walk:
 
             content: dict[str, bytes] = {f.plan.format: (f.folder / f.facts["file"]).read_bytes() for f in chosen}
             reference = self.data.validation.x[: exports.REFERENCE_INPUTS]
+            answers = load_logits(self.exported(chosen[0]).folder)["validation"]
+            statistics = reference_statistics(self.data.preprocessing, self.data.train.x, answers)
             with without_engine_notice():
                 write_bundle(folder / "bundle", name=self.recipe.name, task=self.recipe.task, labels=self.data.classes,
                              preprocessing=self.data.preprocessing, files=content, reference_inputs=reference,
-                             precision=chosen[0].facts["precision"])  # fmt: skip
+                             precision=chosen[0].facts["precision"], statistics=statistics)  # fmt: skip
             return {"formats": list(content)}
 
         entry = self.recorder.step("bundle", "bundle", key, write, lambda facts: " and ".join(facts["formats"]))
