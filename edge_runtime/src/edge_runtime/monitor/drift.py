@@ -102,7 +102,7 @@ class Detector:
     the reference, and for shifts up to 0.05 standard deviations. The bound assumes that examples are independent;
     frames of a video are not: there, watch every n-th (`every` of Monitor).
 
-    level: log of the largest process, in nats; 0 is calm. threshold: where the alarm is raised.
+    level: log of the largest process, as a share of the threshold: 0 is calm, 1 raises the alarm.
     """
 
     def __init__(self, statistics: Statistics, false_alarm_every: float) -> None:
@@ -144,8 +144,8 @@ class Detector:
 
     @property
     def level(self) -> float:
-        """Log of the largest process now."""
-        return float(self._level.max(initial=0.0))
+        """Of the largest process now."""
+        return float(self._level.max(initial=0.0)) / self.threshold
 
     @property
     def cause(self) -> str:
@@ -153,7 +153,7 @@ class Detector:
         return self.names[int(self._level.argmax())] if len(self.names) else ""
 
     def update(self, bins: NDArray[np.intp], classes: NDArray[np.intp] | None) -> float:
-        """Take examples in: bins (n, features) and the predicted classes (n,). Returns the highest level on the way."""
+        """Take bins (n, features) and predicted classes (n,) in. Returns the highest level on the way, uncut."""
         n = len(bins)
         gains = self._table[self._rows, bins].reshape(n, -1)
         if classes is not None and self._class_table.shape[1]:
@@ -166,7 +166,7 @@ class Detector:
         self._level = np.minimum(
             path[-1], self.threshold
         )  # capped, so that calm returns soon after the change has gone
-        return float(path.max())
+        return float(path.max()) / self.threshold
 
 
 def _shares(counts: NDArray[Any] | Sequence[int]) -> NDArray[np.float64]:

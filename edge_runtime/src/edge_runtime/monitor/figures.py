@@ -44,9 +44,9 @@ def of_features(names: Sequence[str], counters: Counters) -> dict[str, float]:
     return {f"mean_{name}": float(total) / counters.watched for name, total in zip(names, counters.sums)}
 
 
-def of_drift(table: Sequence[Mapping[str, Any]], level: float, threshold: float) -> dict[str, float]:
+def of_drift(table: Sequence[Mapping[str, Any]], level: float) -> dict[str, float]:
     """drift_level: of the detector, where 1 is the alarm; psi_max and ks_max: of the feature that moved most."""
-    out = {"drift_level": level / threshold if threshold else 0.0}
+    out = {"drift_level": level}
     if table:
         out["psi_max"] = max(float(row["psi"]) for row in table)
         out["ks_max"] = max(float(row["ks"]) for row in table)

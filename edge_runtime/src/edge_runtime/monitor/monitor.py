@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import InputError
-from edge_runtime.monitor import figures
 from edge_runtime.monitor.process import Process
 from edge_runtime.monitor.quality import classes_right, numbers_right
 from edge_runtime.monitor.reference import Reference, open_reference
 from edge_runtime.monitor.rules import Alarm, Limit, Rule
+from edge_runtime.monitor.snapshot import prometheus, snapshot
 from edge_runtime.monitor.store import Store
+from edge_runtime.queue import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +55,9 @@ class Monitor:
         limits: Sequence[Limit] = (),
         on_alarm: Callable[[Alarm], object] | None = None,
         background: bool = True,
+        keep: str = "off",
+        keep_items: int = 200,
+        keep_bytes: int = 20_000_000,
     ) -> None:
         """reference: a bundle's folder, a loaded model, or Statistics. path: of the file; None keeps all in memory.
 
@@ -63,6 +67,8 @@ class Monitor:
         false_alarm_every: least expected number of unchanged examples between two false drift alarms.
         limits: further alarms, on figures. on_alarm: called with an Alarm, in the thread that noticed; let it be quick.
         background: write from a thread of its own; False writes in the calling thread, for hosts that want no threads.
+        keep: of uncertain and novel inputs, for labelling: "off" nothing, "features" the numbers that describe them,
+            "raw" the inputs themselves as the model saw them. keep_items, keep_bytes: at most.
 
         Raises:
             InputError: a setting makes no sense.
@@ -72,6 +78,7 @@ class Monitor:
         _check(every, share, interval_s, window, false_alarm_every)
         self.reference: Reference = open_reference(reference)
         self.on_alarm = on_alarm
+        self.queue = Queue(keep, keep_items, keep_bytes)
         self.problem = ""  # why nothing can be written at present, or what a hook raised; "" while all is well
         self._settings: dict[str, Any] = {
             "every": every, "share": share, "false_alarm_every": false_alarm_every, "window": window,
@@ -108,7 +115,8 @@ class Monitor:
     def watch(self, model: Model) -> Model:
         """Have a loaded model tell this monitor of each call from now on; returns the model."""
         if not self.reference.labels:
-            self.reference = Reference(model.manifest.name, model.manifest.labels, self.reference.statistics)
+            manifest, statistics = model.manifest, self.reference.statistics
+            self.reference = Reference(manifest.name, manifest.labels, statistics, manifest.preprocessing)
         model.monitor = self
         return model
 
@@ -121,7 +129,7 @@ class Monitor:
         if self._process.pid != os.getpid():
             self._after_fork()
         process = self._process
-        ids = process.take(inputs, logits, latency_ms)
+        ids = process.take(inputs, logits, latency_ms, raw)
         if process.full:
             self._fold(wait=False)
         if self._thread is None:
@@ -166,21 +174,31 @@ class Monitor:
 
     def figures(self) -> dict[str, float]:
         """Every figure that a limit can stand on, over the last one to two intervals."""
+        found: dict[str, float] = self.snapshot()["figures"]
+        return found
+
+    def snapshot(self) -> dict[str, Any]:
+        """Totals since the start, recent figures, drift by feature, quality and standing alarms, as plain data."""
         quality = self.quality()
         self._fold(wait=True)
         process = self._process
         with process.lock:
-            recent = process.fresh()
-            recent.add(process.before)
-            recent.add(process.now)
+            recent, total = process.fresh(), process.fresh()
+            for part in (process.before, process.now):
+                recent.add(part)
+            for part in (process.total, process.now):
+                total.add(part)
             duration_s = time.monotonic() - self._clock_s + (self._interval_s if process.before else 0.0)
-            out = figures.of(recent, duration_s, quality)
-            if process.watcher is not None:
-                names = [f.name for f in process.watcher.statistics.features]
-                detector = process.watcher.detector
-                out.update(figures.of_features(names, recent))
-                out.update(figures.of_drift(process.watcher.recent(), detector.level, detector.threshold))
-        return out
+            watcher = process.watcher
+            drift = [] if watcher is None else watcher.recent()
+            level = 0.0 if watcher is None else watcher.detector.level
+            standing = ["drift"] * process.drifting + [r.limit.figure for r in self._rules if r.raised]
+        return snapshot(self.reference, total, recent, duration_s, quality, drift=drift, level=level,
+                        standing=standing, problem=self.problem)  # fmt: skip
+
+    def prometheus(self) -> str:
+        """The snapshot as Prometheus scrapes it."""
+        return prometheus(self.snapshot())
 
     def drift(self) -> list[dict[str, float | str]]:
         """PSI and KS of each feature over the last `window` described examples, with what chance alone would give."""
@@ -233,6 +251,7 @@ class Monitor:
             start_s, earlier_s = self._unwritten_from or (self._started_s, 0.0)
             self._unwritten_from = (start_s, earlier_s + duration_s)
             process.unwritten.add(process.now)
+            process.total.add(process.now)
             process.before, process.now = process.now, process.fresh()
             self._started_s, self._clock_s = wall_s, clock_s
             row, predictions, alarms = process.unwritten, list(process.predictions), list(process.alarms)
@@ -240,14 +259,14 @@ class Monitor:
         labels = dict(self._labels)
         if interval is None and not (predictions or alarms or labels):
             self._unwritten_from = None
-            return True
+            return bool(self._try(self.queue.store))
         meta = {"name": self.reference.name, "labels": list(self.reference.labels), "interval_s": self._interval_s}
         statistics = self.reference.statistics
 
         def write(store: Store) -> bool:
             store.write(process.source, interval, predictions, labels, alarms)
             store.describe(meta, statistics)
-            return True
+            return self.queue.store(store)
 
         if not self._try(write):
             return False
@@ -261,7 +280,9 @@ class Monitor:
         return True
 
     def _fold(self, *, wait: bool) -> None:
-        alarms, _ = self._process.fold(wait=wait)
+        alarms, described = self._process.fold(wait=wait)
+        for batch in described:
+            self.queue.consider(batch, self.reference)
         self._tell(alarms)
 
     def _tell(self, alarms: Sequence[Alarm]) -> None:

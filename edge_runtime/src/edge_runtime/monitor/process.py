@@ -20,6 +20,8 @@ from edge_runtime.monitor.store import MOST_PREDICTIONS
 from edge_runtime.monitor.watcher import Watcher
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from edge_runtime.statistics import Statistics
@@ -30,13 +32,14 @@ _LARGEST_STEP = 4096
 _MOST_ALARMS = 1000
 
 
-class Candidate(NamedTuple):
-    """A described example, for the queue to consider."""
+class Described(NamedTuple):
+    """A described batch, for the queue to consider. features: inputs' and outputs'. raws: what the app gave."""
 
-    id: str
-    inputs: NDArray[Any]
+    ids: Sequence[str]
+    inputs: Sequence[NDArray[Any]]
     features: NDArray[np.float32]
     logits: NDArray[np.float32] | None
+    raws: Sequence[Any]
 
 
 class Process:
@@ -55,7 +58,7 @@ class Process:
         if statistics is not None:
             self.watcher = Watcher(statistics, false_alarm_every=false_alarm_every, window=window)
         self.statistics = statistics
-        self.now, self.before = self.fresh(), self.fresh()
+        self.now, self.before, self.total = self.fresh(), self.fresh(), self.fresh()
         self.unwritten = self.fresh()
         self.predictions: deque[tuple[str, float, float, float]] = deque(maxlen=MOST_PREDICTIONS)
         self.alarms: list[Alarm] = []
@@ -64,23 +67,28 @@ class Process:
         self._cost_s, self._call_s = 0.0, 0.0
         self._number = itertools.count()
         self._calls: list[tuple[float, int]] = []
-        self._waiting: list[tuple[str, Any, Any]] = []
+        self._waiting: list[tuple[str, Any, Any, Any]] = []
 
     def fresh(self) -> Counters:
         """Empty counters that fit the reference."""
         return Counters(0, 1) if self.statistics is None else Counters.like(self.statistics)
 
-    def take(self, inputs: Any, logits: NDArray[np.float32] | None, latency_ms: float) -> list[str]:
-        """One call's examples into the waiting lists; their ids. Appends only: any thread, no lock."""
+    def take(self, inputs: Any, logits: NDArray[np.float32] | None, latency_ms: float, raw: Any) -> list[str]:
+        """One call's examples into the waiting lists; their ids. Appends only: any thread, no lock.
+
+        Of what the app gave (`raw`) only texts are held on to: they cannot change, arrays can.
+        """
         known = isinstance(inputs, np.ndarray)
         count = len(logits) if logits is not None else len(inputs) if known else 1
         ids = []
+        texts = raw if isinstance(raw, (list, tuple)) and len(raw) == count and isinstance(raw[0], str) else None
         for i in range(count):
             n = next(self._number)
             id = f"{self.source}-{n:x}"
             ids.append(id)
             watched = known and n % self.step == 0
-            self._waiting.append((id, inputs[i] if watched else None, None if logits is None else logits[i]))
+            row = None if logits is None else logits[i]
+            self._waiting.append((id, inputs[i] if watched else None, row, texts and texts[i]))
         self._calls.append((latency_ms, count))
         return ids
 
@@ -97,8 +105,8 @@ class Process:
         self._calls.append((latency_ms, 1))
         return id
 
-    def fold(self, *, wait: bool) -> tuple[list[Alarm], list[Candidate]]:
-        """Describe and count what waits, unless another thread is at it; the alarms and queue candidates that gives."""
+    def fold(self, *, wait: bool) -> tuple[list[Alarm], list[Described]]:
+        """Describe and count what waits, unless another thread is at it: the alarms and batches that gives."""
         if not self.lock.acquire(blocking=wait):
             if len(self._waiting) > _MOST_WAITING:
                 self._waiting = self._waiting[-_MOST_WAITING // 2 :]
@@ -116,49 +124,44 @@ class Process:
             self.now.examples += examples
             self.now.busy_s += busy_s
             self.now.latency += histogram.buckets(latencies)
-            alarms, candidates = self._describe(waiting)
+            alarms, described = self._describe(waiting)
             spent_s = time.perf_counter() - began
             self.now.monitor_s += spent_s
-            self._adapt(spent_s, len(candidates), busy_s, examples)
+            self._adapt(spent_s, sum(len(d.ids) for d in described), busy_s, examples)
             self.alarms = (self.alarms + alarms)[-_MOST_ALARMS:]
-            return alarms, candidates
+            return alarms, described
         finally:
             self.lock.release()
 
-    def _describe(self, waiting: list[tuple[str, Any, Any]]) -> tuple[list[Alarm], list[Candidate]]:
+    def _describe(self, waiting: list[tuple[str, Any, Any, Any]]) -> tuple[list[Alarm], list[Described]]:
         """A batch at a time: remember each answer for the labels that may come, describe what is to be watched."""
-        alarms, candidates = [], []
+        alarms, described = [], []
         for start in range(0, len(waiting), BATCH):
-            batch = [w for w in waiting[start : start + BATCH] if w[2] is not None]
-            ids, inputs, logits = zip(*batch) if batch else ((), (), ())
-            if ids:
+            ids, inputs, logits, raws = zip(*waiting[start : start + BATCH])
+            rows = answers = None
+            if all(row is not None for row in logits):
                 rows = np.stack(logits)
-                found, classes = output_features(rows), rows.argmax(axis=1)
-                now = time.time()
-                self.predictions.extend(zip(ids, (now,) * len(ids), classes.tolist(), found[:, 0].tolist()))
-                chosen = [i for i, x in enumerate(inputs) if x is not None]
-                answers = (found, classes) if len(chosen) == len(ids) else (found[chosen], classes[chosen])
-            else:  # a model without logits: only its inputs can be watched
-                batch, answers = waiting[start : start + BATCH], None
-                ids, inputs, _ = zip(*batch)
-                chosen = [i for i, x in enumerate(inputs) if x is not None]
+                answers = (output_features(rows), rows.argmax(axis=1))
+                score, now = answers[0][:, 0].tolist(), time.time()
+                self.predictions.extend(zip(ids, (now,) * len(ids), answers[1].tolist(), score))
+            chosen = [i for i, x in enumerate(inputs) if x is not None]
             if self.watcher is None or not chosen:
                 continue
-            described = [inputs[i] for i in chosen]
-            features = self.watcher.take(described, answers, self.now)
-            candidates += [
-                Candidate(ids[i], x, f, None if answers is None else logits[i])
-                for i, x, f in zip(chosen, described, features)
-            ]
+            if len(chosen) < len(ids):
+                ids, inputs, raws = (tuple(column[i] for i in chosen) for column in (ids, inputs, raws))
+                rows = None if rows is None else rows[chosen]
+                answers = None if answers is None else (answers[0][chosen], answers[1][chosen])
+            features = self.watcher.take(inputs, answers, self.now)
+            described.append(Described(ids, inputs, features, rows, raws))
             if alarm := self._drift_alarm():
                 alarms.append(alarm)
-        return alarms, candidates
+        return alarms, described
 
     def _drift_alarm(self) -> Alarm | None:
         """Raised where the detector reaches its threshold; ended at half of it."""
         assert self.watcher is not None
         detector = self.watcher.detector
-        level = detector.level / detector.threshold
+        level = detector.level
         wanted = level >= (0.5 if self.drifting else 1.0)
         if wanted == self.drifting:
             return None

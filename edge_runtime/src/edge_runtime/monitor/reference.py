@@ -14,6 +14,7 @@ from edge_runtime.model import Model
 from edge_runtime.statistics import Statistics
 
 if TYPE_CHECKING:
+    from edge_runtime.kinds import AnyPreprocessing
     from edge_runtime.manifest import Manifest
 
 
@@ -24,6 +25,7 @@ class Reference:
     name: str = ""
     labels: tuple[str, ...] = ()
     statistics: Statistics | None = None
+    preprocessing: AnyPreprocessing | None = None
 
     @property
     def classifies(self) -> bool:
@@ -53,4 +55,4 @@ def _of_bundle(folder: Path, manifest: Manifest) -> Reference:
     statistics = None
     if path:
         statistics = Statistics.from_bytes(read_checked(folder, path, manifest.files[path]), str(folder / path))
-    return Reference(manifest.name, manifest.labels, statistics)
+    return Reference(manifest.name, manifest.labels, statistics, manifest.preprocessing)

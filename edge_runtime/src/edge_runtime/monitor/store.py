@@ -35,8 +35,9 @@ CREATE TABLE IF NOT EXISTS alarms (
     id INTEGER PRIMARY KEY, source TEXT NOT NULL, time_s REAL NOT NULL, figure TEXT NOT NULL, raised INTEGER NOT NULL,
     value REAL NOT NULL, threshold REAL NOT NULL, cause TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS queue (
-    id TEXT PRIMARY KEY, time_s REAL NOT NULL, reason TEXT NOT NULL, score REAL NOT NULL, predicted INTEGER NOT NULL,
-    confidence REAL NOT NULL, digest TEXT NOT NULL UNIQUE, features BLOB NOT NULL, kind TEXT NOT NULL, payload BLOB);
+    id TEXT PRIMARY KEY, time_s REAL NOT NULL, uncertainty REAL NOT NULL, novelty REAL NOT NULL,
+    predicted INTEGER NOT NULL, confidence REAL NOT NULL, digest TEXT NOT NULL UNIQUE, features BLOB NOT NULL,
+    kind TEXT NOT NULL, payload BLOB, exported INTEGER NOT NULL DEFAULT 0);
 """
 
 
@@ -65,6 +66,7 @@ class Store:
             ):
                 raise MonitorError("an SQLite file of something else", where, "give the monitor a file of its own")
             db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA secure_delete=ON")  # an example that was exported leaves no copy in a free page
             db.execute("PRAGMA synchronous=FULL")  # a commit is on the disk: one every few seconds costs little
             with _Transaction(db):
                 for statement in _SCHEMA.split(";"):
@@ -124,6 +126,16 @@ class Store:
             for key, value in {"facts": json.dumps(facts), "statistics": reference}.items():
                 db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
         self._described = True
+
+    def empty_log(self) -> None:
+        """Move the write-ahead log into the file, so that nothing deleted stays readable there."""
+        self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def facts(self) -> dict[str, Any]:
+        """What describe wrote: name, labels, interval_s; {} if nobody has yet."""
+        row = self._open().execute("SELECT value FROM meta WHERE key = 'facts'").fetchone()
+        found = json.loads(row[0]) if row else {}
+        return found if isinstance(found, dict) else {}
 
     def prediction(self, id: str) -> tuple[float, float] | None:
         """Value and score of a prediction that is still kept."""
