@@ -71,7 +71,7 @@ class Watcher:
         counters.watched += n
         self._ring[np.arange(self._taken, self._taken + n) % len(self._ring)] = bins
         self._taken += n
-        counters.drift = max(counters.drift, self.detector.update(bins, classes))
+        counters.drift = max(counters.drift, min(1.0, self.detector.update(bins, classes)))
         return features
 
     def _described(self, inputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
