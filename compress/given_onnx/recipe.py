@@ -79,7 +79,7 @@ def make_recipe(
         "weight_bits": profile.reasons["weight_bits"],
         "calibration": "asked for with --calibration"
         if calibration != "minmax"
-        else "the exact range seen; see `blame`",
+        else "the exact range seen; percentile and entropy cut rare extremes off",
     }
     return OnnxRecipe(profile.name, analysis.kind, "uint8", profile.weight_bits, calibration, candidates, reasons)  # type: ignore[arg-type]
 

@@ -187,13 +187,17 @@ def throughput(job: dict[str, Any]) -> dict[str, Any]:
 
     (subject,) = job["subjects"]
     model = opened(subject, job["threads"])
-    prepared = np.repeat(model.prepare(first_example(model)), job["batch"], axis=0)
+    prepared, batch = model.prepare(first_example(model)), job["batch"]
+    if isinstance(prepared, dict):
+        batch = 1  # named arrays of a given file: which of their axes is the batch, if any, nobody says
+    else:
+        prepared = np.repeat(prepared, batch, axis=0)
     for _ in ("warm up", "measure"):
         count, start = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - start) < job["seconds"] or not count:
             model.run(prepared)
-            count += job["batch"]
-    return {subject["name"]: {"batch": job["batch"], "inferences": count, "seconds": elapsed}}
+            count += batch
+    return {subject["name"]: {"batch": batch, "inferences": count, "seconds": elapsed}}
 
 
 def inspect(job: dict[str, Any]) -> dict[str, Any]:
