@@ -23,6 +23,7 @@ _EXTRAS = {
     **dict.fromkeys(("ai_edge_litert", "flatbuffers"), "tflite"),
     **dict.fromkeys(("sklearn", "mlxtend"), "data"),
     "datasets": "hf",
+    "cryptography": "signing",
 }
 
 

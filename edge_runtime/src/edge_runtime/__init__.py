@@ -49,7 +49,7 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Names imported when first asked for: whoever has no monitor, or only asks about the host, does not pay for them."""
+    """Names imported when first asked for: who has no monitor, or only asks about the host, does not pay for them."""
     if name in _LATE:
         import importlib
 

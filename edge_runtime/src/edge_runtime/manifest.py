@@ -7,6 +7,7 @@ understands could run a model in the wrong way. Same content, same bytes: there 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from edge_runtime.model_file import (
     read_model_file,
     read_path,
 )
+from edge_runtime.signing import SIGNATURE_NAME, KeySource, check_signature
 from edge_runtime.tensors import TensorsPreprocessing
 from edge_runtime.text import TextPreprocessing
 
@@ -59,7 +61,6 @@ __all__ = [
 FORMAT = "edge-bundle"
 FORMAT_VERSION = 2
 FILE_NAME = "manifest.json"
-SIGNATURE_NAME = "signature.json"  # beside the manifest, over its bytes
 TENSORS_TASK = "tensors"  # no labels: what the model gives is handed over as it is
 TASKS = ("image-classification", "classification", "text-classification", "sensor-classification", TENSORS_TASK)
 LARGEST_MANIFEST_BYTES = 4 << 20
@@ -143,17 +144,22 @@ class Manifest:
         return manifest
 
 
-def read_manifest(folder: Path | str) -> Manifest:
+def read_manifest(folder: Path | str, *, trusted_keys: Iterable[KeySource] | KeySource | None = None) -> Manifest:
     """The checked manifest of a bundle folder. The files that it names are not opened.
 
+    trusted_keys: public keys, one of which must have signed it; as edge_runtime.signing.public_key takes them.
+
     Raises:
-        BundleError: it is missing, damaged, contradicts itself, or is of a newer format.
+        BundleError: it is missing, damaged, contradicts itself, is of a newer format, or is not signed as wanted.
+        InputError, EngineError: a trusted key cannot be read, or cannot be used here.
     """
     folder = Path(folder)
     where = str(folder / FILE_NAME)
     if not folder.is_dir():
         raise BundleError("no such folder", str(folder), "give the folder that holds manifest.json")
     data = read_file(folder, FILE_NAME, largest=LARGEST_MANIFEST_BYTES)
+    if trusted_keys is not None:
+        check_signature(folder, data, trusted_keys)  # before anything in it is believed
     try:
         doc = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_runtime.kinds import ArrayPreprocessing
     from edge_runtime.manifest import TensorInfo
     from edge_runtime.monitor import Monitor
+    from edge_runtime.signing import KeySource
 
     Prepared = Union[NDArray[Any], dict[str, NDArray[Any]]]
 
@@ -61,6 +62,7 @@ def load(
     engine: str | None = None,
     threads: int = 1,
     verify: bool = True,
+    trusted_keys: Iterable[KeySource] | KeySource | None = None,
     monitor: Monitor | None = None,
 ) -> Model:
     """Open a bundle folder.
@@ -68,6 +70,8 @@ def load(
     engine: "onnx" or "tflite"; None takes the bundle's first model whose engine is installed.
     threads: of this model alone; nothing else in the process changes.
     verify: compare the model's checksum before the engine sees it. Its size is compared in any case.
+    trusted_keys: Ed25519 public keys (paths of .pub files, PEM texts, or 64 hex digits): a bundle that none of them
+        has signed is refused.
     monitor: is told of every predict and predict_batch.
 
     Raises:
@@ -79,7 +83,10 @@ def load(
     if engine is not None and engine not in ENGINES:
         raise EngineError(f"engine {engine!r} is unknown", "load", f"use one of {', '.join(ENGINES)}")
     path = Path(folder)
-    manifest = read_manifest(path)
+    if trusted_keys is not None and not verify:
+        fix = "leave verify out: a signature covers the files by their checksums alone"
+        raise EngineError("trusted_keys with verify=False", "load", fix)
+    manifest = read_manifest(path, trusted_keys=trusted_keys)
     wanted = manifest.models if engine is None else tuple(m for m in manifest.models if m.format == engine)
     if not wanted:
         has = ", ".join(m.format for m in manifest.models)

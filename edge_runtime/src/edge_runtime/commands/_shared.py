@@ -11,6 +11,8 @@ from edge_runtime.manifest import MODEL_FORMATS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edge_runtime.model import Model
+
 Answer = tuple[Any, "list[str]", int]
 
 
@@ -20,9 +22,19 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """--engine and --threads."""
+    """--engine, --threads and --trusted-key."""
     parser.add_argument("--engine", choices=MODEL_FORMATS, help="default: the first one that is installed")
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads (default 1)")
+    key_help = "a .pub file; the bundle must be signed with it (or another one named so)"
+    parser.add_argument("--trusted-key", action="append", dest="trusted_keys", metavar="FILE", help=key_help)
+
+
+def open_model(options: argparse.Namespace, engine: str | None = None) -> Model:
+    """The bundle, as the arguments of add_bundle and add_engine say; engine: instead of --engine."""
+    from edge_runtime.model import load
+
+    engine = engine or options.engine
+    return load(options.bundle, engine=engine, threads=options.threads, trusted_keys=options.trusted_keys)
 
 
 def positive(text: str) -> int:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.commands._shared import Answer, add_bundle, add_engine, aligned, positive
-from edge_runtime.model import load
+from edge_runtime.commands._shared import Answer, add_bundle, add_engine, aligned, open_model, positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +18,7 @@ _WARM_UP_RUNS, _WARM_UP_S = 20, 0.2
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """BUNDLE, --engine, --threads and --runs."""
+    """BUNDLE, --engine, --threads, --trusted-key and --runs."""
     add_bundle(parser)
     add_engine(parser)
     parser.add_argument("--runs", type=positive, default=500, metavar="N", help="timed runs (default 500)")
@@ -27,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Answer:
     """The engine's call alone, and with everything that an app's call costs besides."""
-    with load(options.bundle, engine=options.engine, threads=options.threads) as model:
+    with open_model(options) as model:
         example = model.reference()[0][0]
         prepared = model.prepare(example)
         whole = model.predict if model.manifest.labels else model.outputs

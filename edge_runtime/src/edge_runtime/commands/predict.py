@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.commands._shared import Answer, add_bundle, add_engine, aligned, positive
+from edge_runtime.commands._shared import Answer, add_bundle, add_engine, aligned, open_model, positive
 from edge_runtime.errors import InputError
 from edge_runtime.files import LARGEST_ARRAYS_BYTES, read_file, read_npz
 from edge_runtime.inputs import as_array, read_lines
-from edge_runtime.model import Model, Prediction, load
+from edge_runtime.model import Model, Prediction
 from edge_runtime.tensors import TensorsPreprocessing
 from edge_runtime.text import TextPreprocessing
 from edge_runtime.window import WindowPreprocessing
@@ -25,7 +25,7 @@ _SHOWN_LABEL = 60  # characters of a text in the first column
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """BUNDLE, FILE..., --text, --top, --engine and --threads."""
+    """BUNDLE, FILE..., --text, --top, --engine, --threads and --trusted-key."""
     add_bundle(parser)
     files = "image, .npy (one example or a batch), .csv (readings, one a row), .txt (one text a line), .npz (tensors)"
     parser.add_argument("files", nargs="*", metavar="FILE", type=Path, help=files)
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> Answer:
     """Every example of every file."""
     if not options.files and not options.text:
         raise InputError("nothing to label", "edge-runtime predict", "name a file, or give --text for a text model")
-    with load(options.bundle, engine=options.engine, threads=options.threads) as model:
+    with open_model(options) as model:
         if options.text and not isinstance(model.preprocessing, TextPreprocessing):
             fix = f"this model takes {model.preprocessing.describe()}"
             raise InputError("--text is for models that take texts", "edge-runtime predict", fix)
