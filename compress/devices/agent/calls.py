@@ -16,7 +16,6 @@ import os
 import shutil
 import signal
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,10 @@ def main() -> None:
         if error.errno in FULL:
             where = os.path.expanduser(request.get("workdir", "~"))
             wire.send(b"X", {"error": "disk full", "path": where, "free_bytes": free_bytes(where)})
-        elif isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)) or error.errno == errno.EROFS:
+        elif (
+            isinstance(error, (PermissionError, NotADirectoryError, FileExistsError, FileNotFoundError))
+            or error.errno == errno.EROFS
+        ):
             wire.send(b"X", {"error": "not writable", "path": str(error.filename), "reason": error.strerror})
         else:
             raise
@@ -251,6 +253,8 @@ def end(wire: Wire, request: dict[str, Any]) -> None:
 
 def unpack(wire: Wire, request: dict[str, Any]) -> None:
     """Stored wheels into a folder of their own that jobs find on their path."""
+    import zipfile
+
     place = Place(request)
     place.lease()
     site = inside(place.root, request["site"])
