@@ -11,11 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from edge_runtime.edge_host import ENGINES, ROOT, host_facts, read_text
+from edge_runtime.edge_meters import find_meters
 from packaging.requirements import Requirement
 from packaging.version import Version
-
-from compress.benchmark.host import ENGINES, ROOT, host_facts, read_text
-from compress.benchmark.meters import find_meters
 
 DISTRIBUTION = "compress-edge"
 PURPOSE = {

@@ -5,28 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_runtime import edge_host
+from edge_runtime import edge_host, edge_meters, errors
 
-from compress.benchmark import host, meters
 from compress.devices.schema import Device
 
 ENGINES = {"onnx": ("onnxruntime", "onnxruntime-gpu"), "tflite": ("ai-edge-litert", "tflite-runtime")}
-_MODULES = {m.__name__: Path(str(m.__file__)).read_text() for m in (edge_host, host, meters)}
+_MODULES = {m.__name__: Path(str(m.__file__)).read_text() for m in (errors, edge_host, edge_meters)}
 _METERS = """
 import dataclasses
-from compress.benchmark.meters import find_meters
+from edge_runtime.edge_meters import find_meters
 def found():
     return [dataclasses.asdict(meter) for meter in find_meters()]
 """
 PROBE_REQUEST: dict[str, Any] = {
-    "modules": {**_MODULES, "compress.benchmark.probed": _METERS},
-    "facts": {"host": ("edge_runtime.edge_host", "host_facts"), "meters": ("compress.benchmark.probed", "found")},
+    "modules": {**_MODULES, "compress.devices.probed": _METERS},
+    "facts": {"host": ("edge_runtime.edge_host", "host_facts"), "meters": ("compress.devices.probed", "found")},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """host: as compress.benchmark.host.host_facts. meters: kind, scope, path, readable. held: who measures there now.
+    """host: as edge_runtime.edge_host.host_facts. meters: kind, scope, path, readable. held: who measures there now.
 
     sites: unpacked wheels on the device. emulated: an emulator was seen, or devices.yaml says so.
     """

@@ -53,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if document["void"] else 0
 
 
+_ENERGY = "auto (default), none, a kind that `compress devices` lists, csv:FILE or serial:TTY@BAUD"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-bench", description="Measure compress bundles on this machine.")
     parser.add_argument("--version", action="version", version=f"edge-bench {__version__}")
@@ -65,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the engine (default 1)")
     parser.add_argument("--cores", type=_cores, metavar="A,B", help="to pin to; default: the best N")
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="of the throughput run (default 32)")
+    parser.add_argument("--energy", default="auto", metavar="METER", help=_ENERGY)
     parser.add_argument("--emulated", action="store_true", help="an emulator runs this: outputs are checked, not timed")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of blocks")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all samples and facts here, as JSON")
@@ -89,7 +93,7 @@ def make_job(options: argparse.Namespace) -> Job:
         raise InputError(f"a batch of {options.batch}", "--batch", "give 1 or more")
     subjects, pairs = subjects_of(options.bundle, options.vs, options.engine)
     return Job(subjects, pairs, PROFILES[options.profile], options.threads, options.cores, options.batch,
-               options.emulated, options.seed)  # fmt: skip
+               options.energy, options.emulated, options.seed)  # fmt: skip
 
 
 def subjects_of(
@@ -181,7 +185,7 @@ def lines(document: dict[str, Any]) -> list[str]:
         elif document["void"]:
             out.append("  latency       void")
         else:
-            out += _figures(model["summary"])
+            out += [*_figures(model["summary"]), f"  energy        {energy_words(model['energy'])}"]
     if label == "measured" and not document["void"]:
         for pair in document["pairs"]:
             out += ["", f"{pair['this']} against {pair['reference']}: {ratio_words(pair)}"]
@@ -193,6 +197,21 @@ def ratio_words(pair: dict[str, Any]) -> str:
     low, high = pair["ci95"] or (None, None)
     interval = f"95 % interval of the ratio {low:.3f} to {high:.3f}" if low is not None else "no interval"
     return f"{pair['verdict']} ({interval})"
+
+
+def energy_words(energy: dict[str, Any]) -> str:
+    """`1.23 mJ an inference, 0.81 above idle (RAPL: package-0, ...)`, or why there is none."""
+    if energy["label"] == "none":
+        return f"none: {energy['why']}"
+    total, net = (f"{energy[k + '_mj']:.4g}{_range(energy[k + '_ci95'])}" for k in ("total", "net"))
+    check = energy["disturbance"]
+    read = f"; latency while it is read x{check['ratio']:.3f}" if check else ""
+    meter = f"{energy['meter']['kind']}, {energy['meter']['scope']}, {energy['meter']['rate_hz']:g} Hz"
+    return f"{total} mJ an inference, {net} above idle ({meter}{read})"
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return f" ({interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
 
 
 def _figures(summary: dict[str, Any]) -> list[str]:

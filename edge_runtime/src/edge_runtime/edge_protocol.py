@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from edge_runtime import __version__, edge_stats
+from edge_runtime.edge_energy import Sampler, account, resting, with_and_without
 from edge_runtime.edge_events import Event, between
 from edge_runtime.edge_host import choose_cores, host_facts, moment, usable_cores
+from edge_runtime.edge_meters import MeterError, Source, open_meter, why_none
 from edge_runtime.errors import EdgeError, EngineError
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class Profile:
 
     processes: fresh ones a pair. Each warms up for warmup_s and 20 runs, then times every model for `seconds` and
     min_runs runs, but takes at most three times that. starts: processes for start-up and memory, each model.
-    throughput_s: of one process for throughput; 0 leaves it out.
+    throughput_s: of one process for throughput; 0 leaves it out. windows, window_s, idle_s: of energy, with a meter.
     """
 
     processes: int
@@ -55,12 +57,15 @@ class Profile:
     min_runs: int
     starts: int
     throughput_s: float
+    windows: int = 5
+    window_s: float = 60.0
+    idle_s: float = 30.0
 
 
 PROFILES = {
-    "smoke": Profile(processes=2, seconds=0.1, warmup_s=0.05, min_runs=5, starts=1, throughput_s=0.0),
-    "quick": Profile(processes=3, seconds=1.0, warmup_s=0.3, min_runs=20, starts=1, throughput_s=0.5),
-    "default": Profile(processes=5, seconds=10.0, warmup_s=5.0, min_runs=100, starts=3, throughput_s=5.0),
+    "smoke": Profile(2, 0.1, 0.05, 5, starts=1, throughput_s=0.0, windows=2, window_s=0.3, idle_s=0.3),
+    "quick": Profile(3, 1.0, 0.3, 20, starts=1, throughput_s=0.5, windows=3, window_s=5.0, idle_s=3.0),
+    "default": Profile(5, 10.0, 5.0, 100, starts=3, throughput_s=5.0, windows=5, window_s=60.0, idle_s=30.0),
 }
 
 
@@ -77,7 +82,8 @@ class Subject:
 class Job:
     """A measurement. pairs: (reference, this) by name, timed beside each other; a model in no pair is timed alone.
 
-    cores: to pin to; None chooses the best `threads` ones. batch: of the throughput run.
+    cores: to pin to; None chooses the best `threads` ones. batch: of the throughput run. energy: which meter, as
+    edge_meters.open_meter wants it.
     """
 
     subjects: tuple[Subject, ...]
@@ -86,6 +92,7 @@ class Job:
     threads: int = 1
     cores: tuple[int, ...] | None = None
     batch: int = 32
+    energy: str = "none"
     emulated: bool = False
     seed: int = 0
 
@@ -95,10 +102,12 @@ def measure(job: Job, report: Report = lambda done, total, note: None) -> dict[s
 
     Raises:
         MeasureError: more threads than cores; a process that died or gave no answer.
+        MeterError: the wanted meter is not there.
         EdgeError: every bundle was refused, or none has its engine here.
     """
     check_threads(job.threads, job.cores)
-    return _Bench(job, report).run()
+    meter = open_meter(job.energy)
+    return _Bench(job, report, meter).run()
 
 
 def check_threads(threads: int, cores: Sequence[int] | None = None) -> None:
@@ -121,8 +130,8 @@ def check_threads(threads: int, cores: Sequence[int] | None = None) -> None:
 class _Bench:
     """One measurement under way."""
 
-    def __init__(self, job: Job, report: Report) -> None:
-        self.job, self.report = job, report
+    def __init__(self, job: Job, report: Report, meter: Source | None) -> None:
+        self.job, self.report, self.meter = job, report, meter
         self.cores = job.cores or choose_cores(job.threads)
         self.emulated = job.emulated or "QEMU_CPU" in os.environ
         self.models: dict[str, dict[str, Any]] = {}
@@ -141,6 +150,7 @@ class _Bench:
             self.total = self._expected(groups)
             self._time(groups)
             self._starts()
+            self._energies()
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -168,7 +178,8 @@ class _Bench:
     def _expected(self, groups: list[list[str]]) -> float:
         profile = self.job.profile
         timing = sum(profile.warmup_s + profile.seconds * len(g) for g in groups) * profile.processes
-        return timing + len(self.models) * (profile.starts + 2 * profile.throughput_s)
+        energy = profile.windows * profile.window_s + 2 * profile.idle_s if self.meter else 0.0
+        return timing + len(self.models) * (profile.starts + 2 * profile.throughput_s + energy)
 
     def _inspect(self) -> None:
         """Raises EngineError if no model can be run here; one of several is left out, and an event says why."""
@@ -181,7 +192,7 @@ class _Bench:
                 self.events.append(Event("not-measured", f"{subject.name} is not measured: {error.what}"))
                 continue
             self.models[subject.name] = {**facts, "threads": self.job.threads, "processes": [], "starts": [],
-                                         "throughput": None}  # fmt: skip
+                                         "throughput": None, "energy": self._no_energy()}  # fmt: skip
             if not facts["check"]["ok"]:
                 text = f"{subject.name} gives other answers here than where it was made: {facts['check']['message']}"
                 self.events.append(Event("wrong-output", text))
@@ -226,6 +237,40 @@ class _Bench:
                 more: dict[str, Any] = {"seconds": profile.throughput_s, "batch": self.job.batch}
                 mine["throughput"] = self._ask("throughput", [subject], limit_s, **more)[subject.name]
                 self._advance(2 * profile.throughput_s, f"{subject.name}, throughput")
+
+    def _no_energy(self) -> dict[str, Any]:
+        """What stands in energy's place until it is measured, if it ever is."""
+        if self.emulated:
+            return {"label": "none", "why": "an emulated CPU's energy is the host's"}
+        return {"label": "none", "why": why_none() if self.job.energy == "auto" else "not asked for"}
+
+    def _energies(self) -> None:
+        """A meter that fails costs the energy figures and nothing else; a sentence says so."""
+        if self.meter is None:
+            return
+        profile, meter = self.job.profile, self.meter
+        windows: dict[str, Any] = {"windows": profile.windows, "window_s": profile.window_s, "idle_s": profile.idle_s,
+                   "warmup_s": min(profile.warmup_s, profile.window_s)}  # fmt: skip
+        whole_s = profile.windows * profile.window_s + 2 * profile.idle_s
+        for subject in (s for s in self.job.subjects if s.name in self.models):
+            mine = self.models[subject.name]
+            try:
+                with Sampler(meter, self.cores, resting) as sampler:
+                    check_s = min(profile.window_s, 10.0)
+                    seen = self._ask("blocks", [subject], ANSWER_S + 3 * check_s, seconds=check_s)[subject.name]
+                with Sampler(meter, self.cores) as sampler:
+                    work = self._ask("energy", [subject], ANSWER_S + 2 * whole_s, **windows)[subject.name]
+                if sampler.error:
+                    raise sampler.error
+                found = account(sampler.samples, meter, work)
+                mine["energy"] = {**found, "disturbance": with_and_without(seen["blocks"])}
+                if not found["steady_idle"]:
+                    text = f"idle power before and after {subject.name} differs: its net energy is uncertain"
+                    self.events.append(Event("idle-drift", text))
+            except MeterError as error:
+                mine["energy"] = {"label": "none", "why": f"{error.what} ({error.where})"}
+                self.events.append(Event("meter", f"no energy of {subject.name}: {error.what} ({error.where})"))
+            self._advance(whole_s, f"{subject.name}, energy by {meter.kind}")
 
     def _ask(
         self, kind: str, subjects: Sequence[Subject], limit_s: float, note: str = "", **more: Any

@@ -200,6 +200,50 @@ def throughput(job: dict[str, Any]) -> dict[str, Any]:
     return {subject["name"]: {"batch": batch, "inferences": count, "seconds": elapsed}}
 
 
+def blocks(job: dict[str, Any]) -> dict[str, Any]:
+    """One model alone for job["seconds"]: [start, end, median ms] of every block, on the clock of all processes."""
+    (subject,) = job["subjects"]
+    call, out = engine_call(opened(subject, job["threads"])), []
+    runs, end = MIN_BLOCK_RUNS, time.monotonic() + job["seconds"]
+    while (start := time.monotonic()) < end:
+        times = [_timed_ns(call) for _ in range(runs)]
+        runs = max(MIN_BLOCK_RUNS, round(5e6 / max(1.0, statistics.median(times))))
+        out.append([start, time.monotonic(), statistics.median(times) / 1e6])
+    return {subject["name"]: {"blocks": out}}
+
+
+def _timed_ns(call: Callable[[], object]) -> int:
+    before = time.perf_counter_ns()
+    call()
+    return time.perf_counter_ns() - before
+
+
+def energy(job: dict[str, Any]) -> dict[str, Any]:
+    """Windows of uninterrupted work between two idle ones, for the coordinator, who reads the meter meanwhile.
+
+    The model is loaded and warm before the first idle window, so that idling means what it does between inferences.
+    """
+    (subject,) = job["subjects"]
+    call = engine_call(opened(subject, job["threads"]))
+
+    def work(seconds: float) -> dict[str, Any]:
+        start, count = time.monotonic(), 0
+        while (now := time.monotonic()) < start + seconds or not count:
+            call()
+            count += 1
+        return {"start": start, "end": now, "inferences": count}
+
+    def idle() -> list[float]:
+        start = time.monotonic()
+        time.sleep(job["idle_s"])
+        return [start, time.monotonic()]
+
+    work(job["warmup_s"])
+    before = idle()
+    windows = [work(job["window_s"]) for _ in range(job["windows"])]
+    return {subject["name"]: {"idle": [before, idle()], "windows": windows}}
+
+
 def inspect(job: dict[str, Any]) -> dict[str, Any]:
     """Does the model give here what it gave where it was made? And what stands in the manifest about it."""
     (subject,) = job["subjects"]
@@ -260,6 +304,8 @@ JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "time": time_models,
     "start": start_model,
     "throughput": throughput,
+    "blocks": blocks,
+    "energy": energy,
     "inspect": inspect,
 }
 

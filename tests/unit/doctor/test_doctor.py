@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from edge_runtime.edge_meters import Meter
 from rich.console import Console
 
 from compress import doctor
-from compress.benchmark.meters import Meter
 from compress.doctor import Finding, diagnose, exit_code, render, to_json
 
 MACHINES = Path(__file__).parents[2] / "machines"

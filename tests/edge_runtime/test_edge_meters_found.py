@@ -1,8 +1,7 @@
 import os
 
 import pytest
-
-from compress.benchmark.meters import Meter, find_meters
+from edge_runtime.edge_meters import Meter, find_meters
 
 
 def plant(root, files):
