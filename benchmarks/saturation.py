@@ -1,6 +1,6 @@
 """One int8 ONNX file on CPUs with and without VNNI: a trained net that really loses accuracy there, and the remedy.
 
-    python benchmarks/saturation.py [--limit 2000]
+    python benchmarks/saturation.py [--limit 5000]
 
 A multilayer perceptron for Fashion-MNIST is trained here with its weights clipped, a usual way to make a net robust to
 rounding: it piles weights up at both ends of the range, so that neighbouring 8-bit products overflow the 16 bits in
@@ -66,11 +66,8 @@ def train(folder: Path) -> dict[str, float]:
     model = net.to_model()
     save_checkpoint(folder, model)
     weights = np.concatenate([w.ravel() for n, w in model.weights.items() if n.endswith(".weight")])
-    return {
-        "clip": CLIP,
-        "epochs": EPOCHS,
-        "share_of_weights_at_the_clip": float((np.abs(weights) > 0.99 * CLIP).mean()),
-    }
+    at_clip = float((np.abs(weights) > 0.99 * CLIP).mean())
+    return {"clip": CLIP, "epochs": EPOCHS, "share_of_weights_at_the_clip": round(at_clip, 4)}
 
 
 def compress(*arguments: str, cwd: Path, codes: tuple[int, ...] = (0,)) -> int:
@@ -82,7 +79,7 @@ def compress(*arguments: str, cwd: Path, codes: tuple[int, ...] = (0,)) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--limit", type=int, default=2000, help="test images a CPU (default 2000)")
+    parser.add_argument("--limit", type=int, default=5000, help="test images a CPU (default 5000)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="saturation-") as scratch:
         folder = Path(scratch)
@@ -94,8 +91,8 @@ def main() -> int:
             run = folder / f"run{bits}"
             compress("run", str(recipe), "--out", str(run), "--cache", str(folder / "cache"), "--quiet", cwd=folder)
             out = folder / f"{bits}.json"
-            codes[bits] = compress("verify", str(run / "bundle"), "--data", str(recipe), "--cpu", CPUS, "--quiet",
-                                   "--limit", str(options.limit), "--out", str(out), cwd=folder, codes=(0, 3))  # fmt: skip
+            arguments = ["--data", str(recipe), "--cpu", CPUS, "--limit", str(options.limit), "--out", str(out)]
+            codes[bits] = compress("verify", str(run / "bundle"), *arguments, "--quiet", cwd=folder, codes=(0, 3))
             reports[bits] = json.loads(out.read_text())
             reports[bits]["bundle"] = f"saturation_{bits}bit"
     for bits, report in reports.items():

@@ -82,28 +82,30 @@ class Connection:
 
     def run_job(
         self,
-        job_folder: Path,
+        job: Path | Mapping[str, Path],
         command: Sequence[str],
         *,
         results: Path,
         timeout_s: float | None = None,
         on_output: Output | None = None,
     ) -> Finished:
-        """Run a command in a copy of job_folder on the device and bring back what it leaves in its folder `out`.
+        """Run a command in a copy of a folder on the device and bring back what it leaves in its folder `out`.
 
-        command: `{python}` stands for the device's Python. results: a new or empty folder here.
+        job: the folder, or path there -> file here. command: `{python}` stands for the device's Python.
+        results: a new or empty folder here.
         on_output: gets the command's output, stderr included, as it comes.
 
         Raises:
             DeviceError: with what went wrong; no process and no folder of the job stays on the device.
             KeyboardInterrupt: after the same clean-up.
         """
+        limit_s = timeout_s or self.device.timeout_s
         session = Session(self.device, self._transport, self._note, self._stop, what=" ".join(command)[:200])
         try:
             session.begin()
-            session.run(_job_files(job_folder), command, timeout_s or self.device.timeout_s, self.probe().sites)
+            session.run(_job_files(job), command, limit_s, self.probe().sites)
             done = session.follow(on_output or (lambda text: None))
-            _explain_end(done, self._where, timeout_s or self.device.timeout_s, self.device)
+            _explain_end(done, self._where, limit_s, self.device)
             session.fetch(done["results"], results)
         except BaseException:
             session.abandon()
@@ -153,9 +155,14 @@ def _explain_end(done: Mapping[str, Any], where: str, timeout_s: float, device: 
         raise explain_refusal({"error": "disk full", "path": device.workdir, "free_bytes": free}, where)
 
 
-def _job_files(folder: Path) -> dict[str, Path]:
+def _job_files(job: Path | Mapping[str, Path]) -> dict[str, Path]:
     """Path in the job -> file, edge_runtime added under lib/. Links are followed; empty folders are not sent."""
-    files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    files = dict(job) if isinstance(job, Mapping) else files_under(job)
     package = Path(edge_runtime.__file__).parent
     ours = {f"lib/edge_runtime/{p.relative_to(package).as_posix()}": p for p in sorted(package.rglob("*.py"))}
     return {**ours, **files}
+
+
+def files_under(folder: Path, prefix: str = "") -> dict[str, Path]:
+    """prefix + path in the folder -> file, for all files of a folder."""
+    return {prefix + p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
