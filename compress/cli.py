@@ -16,6 +16,18 @@ RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 SET = click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Change one value of the recipe.")
 
 
+def _allow_code(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    from compress.factory import allowing_code
+
+    ctx.with_resource(allowing_code(value))  # until the command ends
+
+
+ALLOW_CODE = click.option(
+    "--allow-code", is_flag=True, expose_value=False, callback=_allow_code,
+    help="Call the Python functions that the recipe names (`python: pkg.module:function`).",
+)  # fmt: skip
+
+
 # Modules of optional dependencies -> the extra that installs them.
 _EXTRAS = {
     **dict.fromkeys(("torch", "accelerate"), "train"),
@@ -85,6 +97,7 @@ def main() -> None:
 @click.option("--smoke", is_flag=True, help="The whole chain on a sliver of the data, in seconds.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--quiet", is_flag=True, help="Only warnings and the result.")
+@ALLOW_CODE
 def run(
     recipe: Path,
     overrides: tuple[str, ...],
@@ -111,6 +124,7 @@ def run(
 @main.command()
 @click.argument("recipes", type=click.Path(path_type=Path), nargs=-1, required=True)
 @SET
+@ALLOW_CODE
 def lint(recipes: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
     """Check recipes: every problem at once, with line numbers. Nothing is run or loaded."""
     errors = []
@@ -128,6 +142,7 @@ def lint(recipes: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
 @main.command()
 @RECIPE
 @SET
+@ALLOW_CODE
 def plan(recipe: Path, overrides: tuple[str, ...]) -> None:
     """Show what a recipe will do to each layer, and why a layer is left alone."""
     _print_plan(_load(recipe, overrides, smoke=False))

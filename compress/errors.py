@@ -3,9 +3,11 @@
 CompressError                 what, where, fix; exit code 1
 |- UsageError                 the call itself is wrong; exit code 2
 |  |- RecipeError             the recipe is wrong; nothing has run
+|  |- CodeRefusedError        the recipe names Python code, and --allow-code was not given
 |  `- PlanError               recipe and model do not fit together; nothing has run
 |- DataError                  the data cannot be used as the recipe asks
 |- ModelError                 a model, checkpoint or weight file cannot be used
+|- FactoryError               a Python function that the recipe names is not there, or raised
 |- ShapeError                 arrays that do not fit each other
 |- StageError                 a stage failed, or broke its contract
 |- ExportError                a model cannot be written in the wanted format
@@ -42,6 +44,10 @@ class RecipeError(UsageError):
     """The recipe is wrong; nothing has run."""
 
 
+class CodeRefusedError(UsageError):
+    """The recipe names Python code, and --allow-code was not given."""
+
+
 class PlanError(UsageError):
     """Recipe and model do not fit together; nothing has run."""
 
@@ -52,6 +58,10 @@ class DataError(CompressError):
 
 class ModelError(CompressError):
     """A model, checkpoint or weight file cannot be used."""
+
+
+class FactoryError(CompressError):
+    """A Python function that the recipe names is not there, or raised."""
 
 
 class ShapeError(CompressError):

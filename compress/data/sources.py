@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from compress.data import hub
-from compress.data.dataset import Dataset
+from compress.data.dataset import Dataset, digest_arrays
 from compress.data.splits import make_dataset
 from compress.errors import DataError, MissingExtraError
 from compress.readers import gestures, idx, npz, table
+from compress.readers.python import read_python
 from compress.readers.raw import Raw
 from compress.recipe.facts import GESTURES_LENGTH, columns_of
 from compress.recipe.schema import DataConfig
@@ -96,6 +97,8 @@ def open_data(config: DataConfig, seed: int, task: str = "image-classification")
         return _open_npz(file, config, seed, windows=task == "sensor-classification")
     if config.csv is not None or config.jsonl is not None:
         return _open_table(config, seed)
+    if config.python is not None:
+        return _open_python(config.python, config, seed, windows=task == "sensor-classification")
     assert config.hf is not None  # the schema asks for exactly one source
     if config.revision is None:
         fix = "add `revision:` with a commit of the data set, so that every run reads the same data"
@@ -116,6 +119,16 @@ def _open_npz(file: Path, config: DataConfig, seed: int, *, windows: bool) -> Da
     identity = "npz" + " by group" * grouped + " of windows" * windows
     read = partial(npz.read_npz, file, group=grouped, windows=windows)
     return DataHandle(file.stem, (file,), identity, read, config, seed)
+
+
+def _open_python(spec: str, config: DataConfig, seed: int, *, windows: bool) -> DataHandle:
+    """Calls the function: what it returns is all there is to tell one data set from another."""
+    raw = read_python(spec, config.args, windows=windows)
+    arrays = [a for a in (raw.x_train, raw.y_train, raw.x_validation, raw.y_validation, raw.x_test, raw.y_test,
+                          raw.group) if a is not None]  # fmt: skip
+    facts = (raw.classes, raw.scale, raw.kind, raw.x_validation is None, raw.x_test is None, raw.group is None)
+    identity = f"python {digest_arrays(*arrays)} {facts}"
+    return DataHandle(spec.replace(":", "."), (), identity, lambda: raw, config, seed)
 
 
 def _open_table(config: DataConfig, seed: int) -> DataHandle:

@@ -68,8 +68,8 @@ def make_plan(recipe: Recipe) -> Plan:
     stages = tuple(for_target(stage, profile) for stage in recipe.stages)
     shape = data_shape(recipe.data, recipe.task)
     try:
-        teacher = net_graph(recipe.teacher, shape)
-        student = net_graph(recipe.student, shape) if recipe.student is not None else teacher
+        teacher = net_graph(recipe.teacher, shape, recipe.seed)
+        student = net_graph(recipe.student, shape, recipe.seed) if recipe.student is not None else teacher
         begun = recipe.student or recipe.teacher
         layers, estimates = follow(student, stages) if student is not None else ((), ())
     except ModelError as error:
@@ -92,7 +92,7 @@ def make_plan(recipe: Recipe) -> Plan:
 def _facts(config: NetConfig, graph: Graph | None) -> NetFacts | None:
     if graph is None:
         return None
-    name = config.net or f"checkpoint {config.checkpoint}"
+    name = config.net or f"{config.origin} {getattr(config, config.origin)}"
     return NetFacts(name=name, layers=len(graph.layers), parameters=count_parameters(graph), macs=count_macs(graph))
 
 

@@ -85,7 +85,8 @@ def _teacher(recipe: Recipe) -> StepPlan:
 
 
 def _origin(net: NetConfig) -> str:
-    return f"build {net.net}" if net.net is not None else f"open {net.checkpoint}"
+    verb = "open" if net.origin == "checkpoint" else "call" if net.origin == "python" else "build"
+    return f"{verb} {getattr(net, net.origin)}"
 
 
 def percent(share: float) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from compress.errors import DataError, ModelError
+from compress.errors import CodeRefusedError, DataError, FactoryError, ModelError
 from compress.model.channels import choose_groups, with_channels
 from compress.model.graph import Graph, match_layers
 from compress.model.nets import NETS
@@ -88,7 +88,7 @@ def check(parts: Parts) -> list[Problem]:
         text = "a net begins with random weights; add `train: {epochs: 10}`, or give a checkpoint instead"
         problems.append(Problem(("teacher",), text))
     graph = _check_net(parts.student, ("student",), shape, problems) if parts.has_student else teacher
-    given = (parts.student is None or parts.student.checkpoint is not None) if parts.has_student else True
+    given = not parts.has_student or _has_weights(parts.student)
     quantized = graph is not None and graph.quantized  # a checkpoint may hold a quantized model
     chain = _Chain(teacher, graph, _same(parts), trained=given, quantized=quantized, problems=problems)
     if parts.has_student and not parts.stages:
@@ -98,6 +98,11 @@ def check(parts: Parts) -> list[Problem]:
     _check_outputs(parts, chain.quantized, problems)
     _check_evidence(parts, shape, problems)
     return problems
+
+
+def _has_weights(config: NetConfig | None) -> bool:
+    """Whether it starts with weights that somebody has trained."""
+    return config is None or config.checkpoint is not None or config.weights is not None
 
 
 def _same(parts: Parts) -> bool:
@@ -121,7 +126,7 @@ def _check_data(data: DataConfig | None, task: str | None, problems: list[Proble
     key = data.kind
     try:
         return data_shape(data, task or "image-classification")
-    except DataError as error:
+    except (DataError, FactoryError, CodeRefusedError) as error:
         problems.append(Problem(("data", key), f"{error.where}: {error.what}; {error.fix}"))
     except OSError as error:
         problems.append(Problem(("data", key), f"it cannot be read: {error}"))
@@ -137,9 +142,9 @@ def _check_task(parts: Parts, problems: list[Problem]) -> None:
     right = "text-classification" if data.text is not None else "sensor-classification" if windows else None
     if right is not None and task != right:
         problems.append(Problem(("task",), f"{task}, but the data are {right.split('-')[0]} data; write {right}"))
-    elif right is None and task == "text-classification":
+    elif right is None and task == "text-classification" and data.python is None:
         problems.append(Problem(("data",), "it has no texts; name their column in data.text (csv, jsonl)"))
-    elif right is None and task == "sensor-classification" and data.npz is None:
+    elif right is None and task == "sensor-classification" and data.kind not in ("npz", "python"):
         problems.append(Problem(("data",), "it has no windows; say how recordings are cut: window: {length: 128}"))
 
 
@@ -175,10 +180,10 @@ def _check_net(config: NetConfig | None, at: KeyPath, shape: DataShape | None, p
             problems.append(Problem((*at, "args", key), f"{config.net} takes no {key!r}{hint}"))
         if unknown:
             return None
-    key = "checkpoint" if config.checkpoint is not None else "args" if config.args else "net"
+    key = "args" if config.args else config.origin
     try:
         return net_graph(config, shape)
-    except ModelError as error:
+    except (ModelError, FactoryError, CodeRefusedError) as error:
         problems.append(Problem((*at, key), f"{error.where}: {error.what}; {error.fix}"))
     except OSError as error:
         problems.append(Problem((*at, key), f"it cannot be read: {error}"))

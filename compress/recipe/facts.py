@@ -1,6 +1,7 @@
 """What can be known of data and nets before anything runs: input shape, classes, graphs. Reads headers, not data."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from compress.model.shapes import infer_shapes
 from compress.recipe.schema import DataConfig, NetConfig
 
 if TYPE_CHECKING:
+    from compress.model.model import Model
     from compress.readers.table import Columns
 
 Shape = tuple[int, ...]
@@ -52,6 +54,8 @@ def data_shape(config: DataConfig, task: str = "image-classification") -> DataSh
         return _idx_shape(Path(config.idx))
     if config.csv is not None or config.jsonl is not None:
         return _table_shape(config)
+    if config.python is not None:
+        return _python_shape(config.python, config.args, task)
     return _npz_shape(Path(config.npz), task) if config.npz is not None else None
 
 
@@ -64,7 +68,7 @@ def columns_of(config: DataConfig) -> "Columns":
                    window, config.series)  # fmt: skip
 
 
-def net_graph(config: NetConfig, data: DataShape | None) -> Graph | None:
+def net_graph(config: NetConfig, data: DataShape | None, seed: int = 0) -> Graph | None:
     """The graph a net or checkpoint gives for this data; None where the data's shape is not known yet.
 
     Raises:
@@ -74,11 +78,13 @@ def net_graph(config: NetConfig, data: DataShape | None) -> Graph | None:
         graph, _ = read_checkpoint_graph(Path(config.checkpoint))
     elif data is None:
         return None
+    elif config.python is not None:
+        graph = model_of(config, data, seed).graph
     else:
         assert config.net is not None  # the schema asks for exactly one of the two
         _check_args(config.net, config.args)
         graph = build_net(config.net, dict(config.args), data.input_shape, data.classes)
-    where = config.checkpoint or f"net {config.net}"
+    where = config.checkpoint or (f"python {config.python}" if config.python is not None else f"net {config.net}")
     try:
         output = infer_shapes(graph)[graph.output]
     except CompressError as error:
@@ -92,6 +98,15 @@ def net_graph(config: NetConfig, data: DataShape | None) -> Graph | None:
         what = f"its output has shape {list(output)}, the data has {data.classes} classes"
         raise ModelError(what, where, "use the data it was trained on")
     return graph
+
+
+def model_of(config: NetConfig, data: DataShape, seed: int) -> "Model":
+    """What the function that `python` names makes for this data."""
+    from compress.model.python import model_from_python
+
+    assert config.python is not None  # asked of such only
+    return model_from_python(config.python, config.args, config.weights, shape=data.input_shape, classes=data.classes,
+                             seed=seed)  # fmt: skip
 
 
 def read_checkpoint_graph(folder: Path) -> tuple[Graph, str]:
@@ -160,10 +175,29 @@ def _npz_shape(path: Path, task: str) -> DataShape:
     from compress.readers.npz import npz_shape
 
     x, classes = npz_shape(path)
-    if len(x) not in (2, 3, 4):
-        raise DataError(f"x_train has shape {x}", str(path), "want (n, h, w), (n, h, w, channels) or (n, length)")
+    return DataShape(_example_shape(x, task, str(path)), classes)
+
+
+def _python_shape(spec: str, args: Mapping[str, Any], task: str) -> DataShape:
+    from compress.readers.python import read_python
+    from compress.readers.texts import Texts
+
+    raw = read_python(spec, args, windows=task == "sensor-classification")
+    if raw.classes is None and (raw.y_train.dtype.kind not in "ui" or not raw.y_train.size):
+        what = f"y_train is {raw.y_train.dtype} of shape {raw.y_train.shape}"
+        raise DataError(what, f"data.python {spec}", "return one whole number an example, and classes for their names")
+    classes = len(raw.classes) if raw.classes is not None else int(raw.y_train.max()) + 1
+    if isinstance(raw.x_train, Texts):
+        return DataShape(TEXT, classes)
+    return DataShape(_example_shape(raw.x_train.shape, task, f"data.python {spec}"), classes)
+
+
+def _example_shape(x: Shape, task: str, where: str) -> Shape:
+    """Shape of one model input, from that of x_train."""
     if task == "sensor-classification":
         if len(x) != 3:
-            raise DataError(f"x_train has shape {x}", str(path), "windows want (n, length, channels)")
-        return DataShape((x[2], 1, x[1]), classes)
-    return DataShape((x[3], x[1], x[2]) if len(x) == 4 else (1, *x[1:]) if len(x) == 3 else (x[1],), classes)
+            raise DataError(f"x_train has shape {x}", where, "windows want (n, length, channels)")
+        return (x[2], 1, x[1])
+    if len(x) not in (2, 3, 4):
+        raise DataError(f"x_train has shape {x}", where, "want (n, h, w), (n, h, w, channels) or (n, length)")
+    return (x[3], x[1], x[2]) if len(x) == 4 else (1, *x[1:]) if len(x) == 3 else (x[1],)

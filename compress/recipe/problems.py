@@ -159,6 +159,8 @@ def _text(detail: ErrorDetails, path: KeyPath) -> str:
         key, words = _RANGE[kind]
         limit = ctx[key]
         return f"{value} is out of range; want {words} {int(limit) if limit == int(limit) else limit}"
+    if kind == "string_pattern_mismatch" and path[-1:] == ("python",):
+        return f"{show(value)}; want pkg.module:function"
     if kind == "string_pattern_mismatch":
         return f"{show(value)}; want lower-case letters, digits, - and _, 64 at most, beginning with a letter or digit"
     if kind == "too_short":

@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+Function = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*(\.\w+)*$")]
 Patterns = Literal["all"] | tuple[str, ...]
 ExportFormat = Literal["onnx", "tflite", "onnx-float32", "tflite-float32", "tflite-float16"]
 Source = Literal["mnist-5k", "digits", "fashion-mnist", "gestures"]
@@ -94,6 +95,10 @@ class DataConfig(_Config):
     revision: str | None = Field(None, description="The commit of the hub data set; wanted with hf.")
     csv: str | None = Field(None, description="A .csv or .tsv file with a header row, UTF-8.")
     jsonl: str | None = Field(None, description="A .jsonl file: one JSON object a line, UTF-8.")
+    python: Function | None = Field(
+        None, description="pkg.module:function that returns x_train, y_train, ...; runs with --allow-code only."
+    )
+    args: dict[str, Any] = Field(default_factory=dict, description="Arguments of python.")
     test_file: str | None = Field(None, description="csv, jsonl: another file of the same kind, the test split.")
     text: str | None = Field(None, description="csv, jsonl: the column of texts; without, rows are numbers.")
     features: tuple[str, ...] = Field(
@@ -115,9 +120,9 @@ class DataConfig(_Config):
     limit: Count | None = Field(None, description="Use at most this many training examples (test: a fifth of it).")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
-    SOURCES: ClassVar[tuple[str, ...]] = ("source", "idx", "npz", "hf", "csv", "jsonl")
+    SOURCES: ClassVar[tuple[str, ...]] = ("source", "idx", "npz", "hf", "csv", "jsonl", "python")
     COLUMNS: ClassVar[tuple[str, ...]] = ("test_file", "text", "features", "label", "classes", "split", "series")
-    ADDED: ClassVar[frozenset[str]] = frozenset({"csv", "jsonl", "group", "window", *COLUMNS})
+    ADDED: ClassVar[frozenset[str]] = frozenset({"csv", "jsonl", "python", "args", "group", "window", *COLUMNS})
 
     @property
     def kind(self) -> str:
@@ -145,6 +150,8 @@ class DataConfig(_Config):
             return f"window: not for {self.source or self.kind}; it holds examples, not recordings"
         if self.text is not None and (self.features or self.window is not None):
             return "a column of texts goes with neither features nor window"
+        if self.args and self.python is None:
+            return "args: they belong to python"
         if self.series is not None and self.window is None:
             return "series: it has no effect without window"
         return ""
@@ -312,15 +319,31 @@ class NetConfig(_Config):
     """A named net and its arguments, or a checkpoint."""
 
     net: str | None = Field(None, description="A named net; `compress nets` lists them.")
-    args: dict[str, Any] = Field(default_factory=dict, description="Arguments of the net, e.g. {width: 48}.")
+    args: dict[str, Any] = Field(default_factory=dict, description="Arguments of net or python, e.g. {width: 48}.")
     checkpoint: str | None = Field(None, description="A checkpoint folder that compress wrote.")
+    python: Function | None = Field(
+        None, description="pkg.module:function that returns a torch module; runs with --allow-code only."
+    )
+    weights: str | None = Field(None, description="python: the module's state dict, a .safetensors file.")
+
+    ORIGINS: ClassVar[tuple[str, ...]] = ("net", "checkpoint", "python")
+    ADDED: ClassVar[frozenset[str]] = frozenset({"python", "weights"})
+
+    @property
+    def origin(self) -> str:
+        """Which of ORIGINS it names."""
+        return next(n for n in self.ORIGINS if getattr(self, n) is not None)
 
     @model_validator(mode="after")
     def _one_origin(self) -> "NetConfig":
-        if (self.net is None) == (self.checkpoint is None):
-            raise ValueError("give exactly one of net and checkpoint")
-        if self.checkpoint is not None and self.args:
-            raise ValueError("args belong to net; a checkpoint brings its own")
+        named = [n for n in self.ORIGINS if getattr(self, n) is not None]
+        if len(named) != 1:
+            last = f"{', '.join(self.ORIGINS[:-1])} and {self.ORIGINS[-1]}"
+            raise ValueError(f"give exactly one of {last}")
+        if named[0] not in ("net", "python") and self.args:
+            raise ValueError(f"args belong to net and python; {named[0]} brings its own")
+        if named[0] != "python" and self.weights is not None:
+            raise ValueError("weights belong to python")
         return self
 
 

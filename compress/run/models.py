@@ -11,6 +11,7 @@ from compress.model.graph import Graph
 from compress.model.model import Model
 from compress.model.nets import build_net
 from compress.model.shapes import infer_shapes
+from compress.recipe.facts import DataShape, model_of
 from compress.recipe.schema import NetConfig
 from compress.run.cache import sha256_file
 
@@ -30,8 +31,10 @@ class ModelStep:
         return load_checkpoint(self.folder)
 
 
-def origin_inputs(config: NetConfig) -> dict[str, str]:
-    """What a net's start depends on besides its config: the bytes of a checkpoint."""
+def origin_inputs(config: NetConfig, data: DataShape | None, seed: int) -> dict[str, str]:
+    """What a net's start depends on besides its config: a checkpoint's bytes, or what the user's function makes."""
+    if config.python is not None and data is not None:
+        return {"python": model_of(config, data, seed).digest()}
     if config.checkpoint is None:
         return {}
     return {n: sha256_file(_existing(Path(config.checkpoint) / n)) for n in ("model.json", "weights.safetensors")}
@@ -47,6 +50,8 @@ def start_model(config: NetConfig, data: Dataset, seed: int, where: str) -> Mode
     """A named net with fresh weights, or a checkpoint, checked against the data's shape and labels."""
     if config.checkpoint is not None:
         model = load_checkpoint(Path(config.checkpoint))
+    elif config.python is not None:
+        model = model_of(config, DataShape(data.input_shape, len(data.classes)), seed)
     else:
         from compress.model.module import initial_model
 

@@ -18,7 +18,8 @@ from compress.export.reference import VERSION as STATISTICS_VERSION
 from compress.export.reference import reference_statistics
 from compress.plan.plan import Plan
 from compress.plan.steps import StepPlan
-from compress.recipe.schema import KINDS, Recipe, TrainConfig
+from compress.recipe.facts import DataShape
+from compress.recipe.schema import KINDS, NetConfig, Recipe, TrainConfig
 from compress.run import exports, record
 from compress.run.cache import Cache, Entry, make_key
 from compress.run.evidence import SPLITS, Evidence, gather
@@ -80,7 +81,7 @@ class Walk:
 
     def _teacher(self, step: StepPlan) -> ModelStep:
         config = self.recipe.teacher
-        inputs = {"data": self.handle.fingerprint, **origin_inputs(config)}
+        inputs = {"data": self.handle.fingerprint, **self._origin(config)}
         key = self._training_key(step, TrainConfig, inputs)
         train = TrainConfig.model_validate(step.config["train"], strict=False) if config.train else None
 
@@ -89,7 +90,7 @@ class Walk:
             if train is None:
                 from compress.run.torch_logits import check_given_teacher
 
-                check_given_teacher(model, self.data, f"teacher {config.checkpoint}")
+                check_given_teacher(model, self.data, f"teacher {getattr(config, config.origin)}")
                 return _save(folder, model, {}, {})
             return self._run_stage(folder, model, train, key, None, progress, "teacher.train")
 
@@ -100,7 +101,7 @@ class Walk:
         teacher, source, index = before[0], before[-1], len(before) - 1
         student = self.recipe.student if index == 0 else None
         inputs = {"data": self.handle.fingerprint, "teacher": teacher.digest}
-        inputs |= origin_inputs(student) if student is not None else {"model": source.digest}
+        inputs |= self._origin(student) if student is not None else {"model": source.digest}
         key = self._training_key(step, type(config), inputs)
 
         def write(folder: Path, progress: Any) -> Mapping[str, Any]:
@@ -111,6 +112,11 @@ class Walk:
             return self._run_stage(folder, model, config, key, teacher, progress, f"stages[{index}].{config.kind}")
 
         return self._model_step(step, key, write)
+
+    def _origin(self, config: NetConfig) -> dict[str, str]:
+        shape, classes = self.plan.input_shape, self.plan.classes
+        known = DataShape(shape, classes) if shape is not None and classes is not None else None
+        return origin_inputs(config, known, self.recipe.seed)
 
     def _training_key(self, step: StepPlan, config: type, inputs: Mapping[str, str]) -> str:
         tools = record.versions(record.TRAINING)

@@ -116,7 +116,11 @@ budget: {latency_ms: {cppu: 1}}
         ("name: small", "name: 7", "line 2: name: want text, got 7; put it in quotes"),
         ("name: small", "name: yes\nseed: yes", "line 3: seed: want a whole number, got the text 'yes'"),
         ("{source: digits}", "{source: digits, zzz: 1}", "line 3: data.zzz: unknown key; known here: source, idx,"),
-        ("{source: digits}", "{}", "line 3: data: give exactly one of source, idx, npz, hf, csv, jsonl; got none"),
+        (
+            "{source: digits}",
+            "{}",
+            "line 3: data: give exactly one of source, idx, npz, hf, csv, jsonl, python; got none",
+        ),
         ("{source: digits}", "", "line 3: data: want a mapping of keys, got nothing"),
         ("epochs: 2", "epochs: 2.5", "line 6: teacher.train.epochs: want a whole number, got 2.5"),
         ("epochs: 2", "epochs: true", "line 6: teacher.train.epochs: want a whole number, got true"),
