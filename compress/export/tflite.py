@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from compress.errors import ExportError
 from compress.export.flatbuffer import Operator, Quantization, Tensor, TfliteFile
-from compress.export.lowering import Grid, Parameters, Step, Value, lower
+from compress.export.lowering import Grid, Parameters, Program, Step, Value, lower
 from compress.model.model import Model
 
 INPUT, OUTPUT = "input", "logits"
@@ -36,14 +36,24 @@ def to_tflite(model: Model, *, name: str, float16: bool = False) -> bytes:
     Raises:
         ExportError: the graph holds what TFLite cannot express, or a weight does not fit float16.
     """
-    program = lower(model)
+    return _written(lower(model), float16).file.pack(name)
+
+
+def operators_of_values(model: Model) -> dict[str, int]:
+    """Which operator of the file, by its number, gives each value of the lowered model; what reads a file back asks."""
+    writer = _written(lower(model), float16=False)
+    makers = {op.outputs[0]: number for number, op in enumerate(writer.file.operators)}
+    return {value: makers[tensor] for value, tensor in writer.tensors.items() if tensor in makers}
+
+
+def _written(program: Program, float16: bool) -> "_Writer":
     pixels = any(s.op == "linear" and s.parameters and s.parameters.kind != "float" for s in program.steps)
     writer = _Writer(float16, pixels)
     writer.start(program.input, program.input_grid)
     for step in program.steps:
         writer.write(step)
     writer.finish(program.output)
-    return writer.file.pack(name)
+    return writer
 
 
 class _Writer:

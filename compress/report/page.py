@@ -1,5 +1,6 @@
 """The HTML report: one file, no script, no request; a content security policy forbids both."""
 
+from collections.abc import Iterable
 from importlib.resources import files
 
 from compress.report import page_charts, page_classes, page_compare, page_evidence, page_record, page_top, words
@@ -64,6 +65,15 @@ def render(result: Result) -> str:
     }
     links = [tag("a", text, href=f"#{key}") for key, text in _PARTS.items() if drawn[key] is not None]
     name = words.one_line(result.name)
+    return document(
+        f"{words.shorten(name, 60)}: compression report",
+        [page_top.header(found), tag("nav", links, aria_label="Parts of this report"), list(drawn.values())],
+        f"Drawn from result.json alone; every number is in that file. Result format {result.version}.",
+    )
+
+
+def document(title: str, parts: Iterable[object], source: str) -> str:
+    """A whole page: head with the style and the policy, the parts, a footer that says what it was drawn from."""
     style = Markup(files("compress.report").joinpath("page.css").read_text(encoding="utf-8"))
     head = tag(
         "head",
@@ -72,22 +82,13 @@ def render(result: Result) -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="robots", content="noindex"),
-        tag("title", f"{words.shorten(name, 60)}: compression report"),
+        tag("title", title),
         tag("style", style),
     )
     body = tag(
         "body",
         tag("a", "Skip to the content", href="#content", class_="skip"),
-        tag(
-            "main",
-            page_top.header(found),
-            tag("nav", links, aria_label="Parts of this report"),
-            list(drawn.values()),
-            id="content",
-        ),
-        tag(
-            "footer",
-            tag("p", f"Drawn from result.json alone; every number is in that file. Result format {result.version}."),
-        ),
+        tag("main", parts, id="content"),
+        tag("footer", tag("p", source)),
     )
     return join(Markup("<!doctype html>\n"), tag("html", head, body, lang="en"), Markup("\n"))

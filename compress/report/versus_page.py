@@ -1,12 +1,11 @@
 """The HTML page of `compress compare`: one file, no script, no request."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 from compress.comparison import Comparison
 from compress.report import page_compare, words
 from compress.report.markup import Markup, join, tag
-from compress.report.page import POLICY
+from compress.report.page import document
 from compress.report.page_parts import icon, minor, section, table
 from compress.report.plots import both
 from compress.report.scatter import Point, scatter
@@ -25,33 +24,15 @@ _PARTS = (
 def render(v: Versus, price_per_hour: float | None = None) -> str:
     """The whole page as text. The same comparison gives the same bytes."""
     found = lines(v, price_per_hour)
-    style = Markup(files("compress.report").joinpath("page.css").read_text(encoding="utf-8"))
-    title = f"{words.one_line(v.sides[0].name)} compared"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("meta", name="robots", content="noindex"),
-        tag("title", words.shorten(title, 60)),
-        tag("style", style),
-    )
-    body = tag(
-        "body",
-        tag("a", "Skip to the content", href="#content", class_="skip"),
-        tag(
-            "main",
-            _header(v, found),
-            _charts(found),
-            _table(found, price_per_hour),
-            _notes(v),
-            [_pair(c, i, many=len(v.comparisons) > 1) for i, c in enumerate(v.comparisons)],
-            id="content",
-        ),
-        tag("footer", tag("p", f"Drawn from compare.json alone. Test data: {words.one_line(v.data)}.")),
-    )
-    return join(Markup("<!doctype html>\n"), tag("html", head, body, lang="en"), Markup("\n"))
+    parts = [
+        _header(v, found),
+        _charts(found),
+        _table(found, price_per_hour),
+        _notes(v),
+        [_pair(c, i, many=len(v.comparisons) > 1) for i, c in enumerate(v.comparisons)],
+    ]
+    title = f"{words.shorten(words.one_line(v.sides[0].name), 48)} compared"
+    return document(title, parts, f"Drawn from compare.json alone. Test data: {words.one_line(v.data)}.")
 
 
 def _header(v: Versus, found: Sequence[Line]) -> Markup:

@@ -1,0 +1,102 @@
+"""blame.json: which layers of an exported file cost the accuracy and which the time, as plain frozen data."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from compress.comparison import Part
+from compress.errors import UsageError
+
+FORMAT, VERSION = "compress.blame", 1
+
+
+class LayerBlame(Part):
+    """One integer layer of the file.
+
+    weight_sqnr_db: of the stored weights against the float ones. output_sqnr_db: of the layer's output in the whole
+    int8 model against the float model's. clipped: share of the float outputs that lie outside the grid behind the
+    layer. zero_channels: stored as zeros though the float weights are not. gain: least-squares factor between stored
+    and float weights, 1 where scales are right; None where the float weights are all zero.
+    alone_kl: divergence from the float file (mean KL, nats) with this layer alone in int8. without_kl: with all int8
+    but this one. alone_top1, without_top1: validation accuracy of these two files. milliseconds: of its operators in
+    the engine's profile, None where it has none; share: of all. findings: what is wrong, in words; empty where nothing
+    stands out.
+    """
+
+    name: str
+    op: str
+    weight_sqnr_db: float
+    output_sqnr_db: float
+    clipped: float
+    zero_channels: int
+    gain: float | None
+    alone_kl: float
+    alone_top1: float
+    without_kl: float
+    without_top1: float
+    milliseconds: float | None = None
+    share: float | None = None
+    findings: tuple[str, ...] = ()
+
+
+class Mixed(Part):
+    """A file with some layers in float and some outputs on new grids: predicted from the single layers, then measured.
+
+    regrid: layers whose output got the range that calibration data shows.
+    """
+
+    keep_float: tuple[str, ...]
+    regrid: tuple[str, ...] = ()
+    predicted_kl: float
+    kl: float
+    top1: float
+    size_bytes: int
+    recovered: float | None
+
+
+class Blame(Part):
+    """Everything found about one file. *_top1 are on `count` validation examples; recovered: share of the float file's
+    lead that comes back. advice: what to do, in words; plan: the mixed file advised, if one helps.
+    """
+
+    format: Literal["compress.blame"] = "compress.blame"
+    version: Literal[1] = 1
+    name: str
+    artefact: str
+    kind: Literal["onnx", "tflite"]
+    count: int
+    float_top1: float
+    top1: float
+    kl: float
+    size_bytes: int
+    float_size_bytes: int
+    layers: tuple[LayerBlame, ...]
+    tried: tuple[Mixed, ...]
+    plan: Mixed | None
+    advice: tuple[str, ...]
+
+
+def save_blame(path: Path, blame: Blame) -> None:
+    """Write blame.json."""
+    path.write_text(json.dumps(blame.model_dump(mode="json"), indent=1) + "\n")
+
+
+def load_blame(path: Path) -> Blame:
+    """Read blame.json back.
+
+    Raises:
+        UsageError: it is missing, damaged, or of another version.
+    """
+    try:
+        doc = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"it cannot be read: {error}", str(path), "run compress blame again") from error
+    if not isinstance(doc, dict) or (doc.get("format"), doc.get("version")) != (FORMAT, VERSION):
+        raise UsageError(f"it is no blame of version {VERSION}", str(path), "run compress blame again")
+    try:
+        return Blame.model_validate(doc)
+    except ValidationError as error:
+        where = f"{path}: {'.'.join(map(str, error.errors()[0]['loc']))}"
+        raise UsageError(error.errors()[0]["msg"], where, "run compress blame again") from error
