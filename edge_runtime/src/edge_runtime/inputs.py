@@ -91,7 +91,7 @@ def _from_file(path: Path, preprocessing: ArrayPreprocessing) -> NDArray[Any]:
     if suffix == ".csv":
         return _from_csv(decode(data, path), path, kind)
     if suffix != ".npy":
-        return _from_image(data, path, preprocessing.output_shape[0])
+        return decode_image(data, str(path), preprocessing.output_shape[0])
     try:
         return read_npy(data)
     except ValueError as error:
@@ -129,27 +129,31 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _from_image(data: bytes, path: Path, channels: int) -> NDArray[Any]:
-    """Pixels (h, w) or (h, w, channels), uint8, upright as the camera's orientation tag says."""
+def decode_image(data: bytes, where: str, channels: int, *, most_pixels: int = _MOST_PIXELS) -> NDArray[Any]:
+    """Pixels (h, w) or (h, w, channels), uint8, of an image file's content, upright as the camera's tag says.
+
+    Raises:
+        InputError: Pillow is missing, or does not know or trust the content.
+    """
     import io
 
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise InputError(
-            "reading image files needs Pillow", str(path), "pip install pillow, or pass the pixels as an array"
+            "reading image files needs Pillow", where, "pip install pillow, or pass the pixels as an array"
         ) from error
     mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels)
     if mode is None:
-        raise InputError(f"an image file, but this model takes {channels} channels", str(path), "pass an array")
+        raise InputError(f"an image file, but this model takes {channels} channels", where, "pass an array")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                what = f"{image.width} x {image.height} pixels; at most {_MOST_PIXELS:,} are allowed"
-                raise InputError(what, str(path), "make it smaller")
+            if image.width * image.height > most_pixels:
+                what = f"{image.width} x {image.height} pixels; at most {most_pixels:,} are allowed"
+                raise InputError(what, where, "make it smaller")
             return np.asarray(ImageOps.exif_transpose(image).convert(mode))
     except UnidentifiedImageError as error:  # its own text names an object in memory
         fix = "give an image file that Pillow knows, or a .npy file"
-        raise InputError("not a readable image: of no known format", str(path), fix) from error
+        raise InputError("not a readable image: of no known format", where, fix) from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"not a readable image: {error}", str(path), "open it in a viewer; copy it again") from error
+        raise InputError(f"not a readable image: {error}", where, "open it in a viewer; copy it again") from error

@@ -12,12 +12,13 @@ import numpy as np
 
 from edge_runtime.errors import EdgeError, InputError
 from edge_runtime.store.comparison import Comparison
+from edge_runtime.store.runs import agree, run_model, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edge_runtime.model import Model, Prediction
+    from edge_runtime.model import Model
     from edge_runtime.store.state import Beside
     from edge_runtime.store.trial import Trial
 
@@ -49,7 +50,7 @@ class BesideRun:
         n = next(self._calls)  # atomic
         return not self.stopped and int((n + 1) * self.plan.share) > int(n * self.plan.share)
 
-    def answer(self, examples: Any) -> list[Prediction] | None:
+    def answer(self, examples: Any) -> list[Any] | None:
         """As canary: predictions, or None if the current version has to answer in its place.
 
         Raises:
@@ -57,23 +58,22 @@ class BesideRun:
         """
         try:
             with self.trial.inside:
-                predictions = self.model.predict_batch(examples)
+                results, latency_ms = run_model(self.model, examples)
         except InputError:
             raise
         except (EdgeError, MemoryError) as error:
             self.comparison.add(errors=1)
             self._judge(self.trial.failed(error))
             return None
-        latency_ms = predictions[0].latency_ms
-        self.comparison.add(examples=len(predictions), beside_ms=latency_ms)
-        self._judge(self.trial.answered(len(predictions), latency_ms))
-        return predictions
+        self.comparison.add(examples=len(results), beside_ms=latency_ms)
+        self._judge(self.trial.answered(len(results), latency_ms))
+        return results
 
-    def compare(self, examples: Any, predictions: list[Prediction]) -> None:
+    def compare(self, examples: Any, predictions: list[Any], current_ms: float) -> None:
         """As shadow: answer later, in a thread of its own. Never waits; skips the call if the thread is behind."""
         kept = [e.copy() if isinstance(e, np.ndarray) else e for e in examples]  # a camera reuses its buffer
         try:
-            self._queue.put_nowait((kept, predictions))
+            self._queue.put_nowait((kept, predictions, current_ms))
         except queue.Full:
             self.comparison.add(skipped=len(examples))
 
@@ -98,19 +98,18 @@ class BesideRun:
                 self._compare_now(*item)
         self.comparison.flush()
 
-    def _compare_now(self, examples: Any, predictions: list[Prediction]) -> None:
+    def _compare_now(self, examples: Any, predictions: list[Any], current_ms: float) -> None:
         try:
             with self.trial.inside:
-                found = self.model.predict_batch(examples)
+                found, latency_ms = run_model(self.model, examples)
         except (EdgeError, MemoryError) as error:
             self.comparison.add(errors=1)
             self._judge(self.trial.failed(error))
             return
         for theirs, ours in zip(predictions, found):
-            if theirs.label != ours.label:
-                self.comparison.disagreement((theirs.label, theirs.score), (ours.label, ours.score))
-        latency_ms = found[0].latency_ms
-        self.comparison.add(examples=len(found), current_ms=predictions[0].latency_ms, beside_ms=latency_ms)
+            if not agree(theirs, ours):
+                self.comparison.disagreement(summary(theirs), summary(ours))
+        self.comparison.add(examples=len(found), current_ms=current_ms, beside_ms=latency_ms)
         self._judge(self.trial.answered(len(found), latency_ms))
 
     def _judge(self, verdict: str | None) -> None:

@@ -11,6 +11,7 @@ from edge_runtime.errors import EdgeError, InputError, StoreError
 from edge_runtime.model import Model, Prediction, load
 from edge_runtime.store.beside import BesideRun
 from edge_runtime.store.install import installed_versions
+from edge_runtime.store.runs import run_model
 from edge_runtime.store.state import FILE_NAME, State, parse_state, read_bytes
 from edge_runtime.store.trial import CrashMark, Trial, crashes
 
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from numpy.typing import NDArray
+
     from edge_runtime.store.state import Limits
     from edge_runtime.store.store import Store
 
 
 class Answer(NamedTuple):
-    """Predictions and the version that gave them."""
+    """Predictions and the version that gave them; for a bundle of the task tensors dicts of outputs."""
 
-    predictions: list[Prediction]
+    predictions: list[Any]
     version: str
 
 
@@ -53,7 +56,7 @@ class Deployed:
         engine: str | None = None,
         threads: int = 1,
         refresh_s: float | None = 2.0,
-        on_prediction: Callable[[Any, Prediction, str], None] | None = None,
+        on_prediction: Callable[[Any, Any, str], None] | None = None,
     ) -> None:
         """As Store.open, which is the way to make one.
 
@@ -99,7 +102,13 @@ class Deployed:
 
     def predict(self, example: Any) -> Prediction:
         """As Model.predict."""
-        return self.answer([example]).predictions[0]
+        prediction: Prediction = self.answer([example]).predictions[0]
+        return prediction
+
+    def outputs(self, example: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        """As Model.outputs."""
+        found: dict[str, NDArray[Any]] = self.answer([example]).predictions[0]
+        return found
 
     def predict_batch(self, examples: Any) -> list[Prediction]:
         """As Model.predict_batch."""
@@ -125,8 +134,9 @@ class Deployed:
         answer = None
         if beside is not None and beside.takes():
             if beside.plan.mode == "shadow":
+                start = time.perf_counter()
                 answer = self._current(active, examples)
-                beside.compare(examples, answer.predictions)
+                beside.compare(examples, answer.predictions, (time.perf_counter() - start) * 1e3)
             else:
                 predictions = beside.answer(examples)
                 answer = None if predictions is None else Answer(predictions, beside.plan.version)
@@ -188,10 +198,10 @@ class Deployed:
     def _current(self, active: _Active, examples: Any) -> Answer:
         trial = active.trial
         if trial is None:
-            return Answer(active.model.predict_batch(examples), active.version)
+            return Answer(run_model(active.model, examples)[0], active.version)
         try:
             with trial.inside:
-                predictions = active.model.predict_batch(examples)
+                results, latency_ms = run_model(active.model, examples)
         except InputError:
             raise
         except (EdgeError, MemoryError) as error:
@@ -199,12 +209,12 @@ class Deployed:
             if verdict is None or not self._leave(active, verdict):
                 raise
             return self._current(self._running(), examples)
-        verdict = trial.answered(len(predictions), predictions[0].latency_ms)
+        verdict = trial.answered(len(results), latency_ms)
         if verdict == "":
             self._accept(active)
         elif verdict is not None:
             self._leave(active, verdict)
-        return Answer(predictions, active.version)
+        return Answer(results, active.version)
 
     def _accept(self, active: _Active) -> None:
         with self._changing:
