@@ -28,6 +28,7 @@ _DER_PREFIX = bytes.fromhex("302a300506032b6570032100")  # SubjectPublicKeyInfo 
 _SIGN_AGAIN = "sign it with `compress bundle sign`, or take it from a source you trust"
 
 KeySource = Union[str, bytes, "os.PathLike[str]"]
+TrustedKeys = Union[Iterable[KeySource], KeySource, None]
 
 
 def public_key(source: KeySource) -> bytes:

@@ -133,7 +133,9 @@ def test_the_one_at_fault_in_a_batch_is_named(client):
     assert refused(post(client(), body, path="/v1/predict_batch"), 422, "rows of different")["where"] == "inputs[1]"
 
 
-@pytest.mark.parametrize("query", ["top=0", "top=x", "top=", "top=99999", "bottom=1", "top=1&x=2", "top=1&top=2", "%ff"])
+@pytest.mark.parametrize(
+    "query", ["top=0", "top=x", "top=", "top=99999", "bottom=1", "top=1&x=2", "top=1&top=2", "%ff"]
+)
 def test_queries_that_mean_nothing_are_refused(client, query):
     refused(post(client(), {"input": IMAGE.tolist()}, path=f"/v1/predict?{query}"), 422, "query", "top=K")
 

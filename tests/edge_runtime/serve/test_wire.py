@@ -85,10 +85,8 @@ def test_a_client_that_never_reads_is_cut_off(bundle, running):
     with socket.create_connection(("127.0.0.1", server.port)) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.settimeout(20)
-        with pytest.raises((ConnectionResetError, BrokenPipeError, TimeoutError)) as caught:
-            for _ in range(10_000):
-                sock.sendall(request)
-        assert caught.type is not TimeoutError
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            sock.sendall(request * 1000)
     assert predict(server)[0] == 200
 
 
@@ -167,7 +165,9 @@ def test_what_cannot_be_switched_to_is_said(store, running, make_bundle):
 
 def test_a_full_queue_is_503_and_a_greedy_client_429(bundle, running):
     server = running(bundle, "--max-queue", 2, "--max-per-client", 3)
-    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\nContent-Length: %d\r\n\r\n"
+    head = (
+        b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\nContent-Length: %d\r\n\r\n"
+    )
 
     with contextlib.ExitStack() as stack:
         for _ in range(3):  # three requests under way
@@ -221,7 +221,7 @@ def certificate_of_localhost(folder):
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
     made = made.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(key, hashes.SHA256())
@@ -234,7 +234,11 @@ def certificate_of_localhost(folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--host", "0.0.0.0"), 2, "can be reached from other machines, and no token is set\n  fix: set EDGE_RUNTIME_TOKEN"),
+        (
+            ("--host", "0.0.0.0"),
+            2,
+            "can be reached from other machines, and no token is set\n  fix: set EDGE_RUNTIME_TOKEN",
+        ),
         (("--host", "example.org"), 2, "can be reached from other machines"),
         (("--token-file", "none"), 2, "no token can be read"),
         (("--tls-cert", "none"), 2, "TLS needs a certificate and its key"),

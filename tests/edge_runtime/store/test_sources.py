@@ -161,3 +161,24 @@ def test_a_token_file_holds_one_token(tmp_path):
             read_token(path)
     with pytest.raises(StoreError, match="no token can be read"):
         read_token(tmp_path / "none")
+
+
+def test_an_unsigned_bundle_is_refused_before_its_files_are_fetched(store, bundles, site, tmp_path):
+    from compress.export.signing import make_keys, sign_bundle
+
+    folder = bundles("v1")
+    private, public, _ = make_keys(tmp_path / "maker")
+    other = make_keys(tmp_path / "other")[1]
+
+    with pytest.raises(BundleError, match=r"signature\.json"):
+        store.update(f"{site.url}/v1", trusted_keys=[public])
+    assert "/v1/model.onnx" not in {path for path, _ in site.requests}
+
+    version = store.update(f"{site.url}/v1").version  # without keys anything goes; signed later, it is trusted later
+    sign_bundle(folder, private)
+    with pytest.raises(BundleError, match="signed"):
+        store.update(f"{site.url}/v1", trusted_keys=[other])
+    assert store.update(f"{site.url}/v1", trusted_keys=[public]).version == version
+    assert store.open(trusted_keys=[public]).version == version
+    with pytest.raises(StoreError, match="no version can be loaded"):
+        store.open(trusted_keys=[other])

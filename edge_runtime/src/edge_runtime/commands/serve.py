@@ -56,5 +56,6 @@ def run(options: argparse.Namespace) -> Answer:
         batch_wait_ms=options.batch_wait,
         drain_s=options.drain,
     )
-    serve(options.folder, settings, engine=options.engine, threads=options.threads, access_log=options.access_log)
+    how = {"engine": options.engine, "threads": options.threads, "trusted_keys": options.trusted_keys}
+    serve(options.folder, settings, access_log=options.access_log, **how)
     return None, [], 0

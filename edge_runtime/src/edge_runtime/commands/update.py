@@ -30,6 +30,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-size-mb", type=int, default=1024, metavar="MB", help="largest bundle (default 1024)")
     add("--token-file", type=Path, metavar="FILE", help="sent to the server as Authorization: Bearer")
     add("--wait", type=float, default=0.0, metavar="S", help="for another update that is under way (default 0)")
+    key_help = "public key (.pub file) that must have signed the bundle; may be given several times"
+    add("--trusted-key", action="append", dest="trusted_keys", metavar="FILE", help=key_help)
     add("--force", action="store_true", help="also a version that was rejected before")
 
 
@@ -40,7 +42,7 @@ def run(options: argparse.Namespace) -> Answer:
 
     limits = Limits(options.trial_calls, options.max_errors, options.max_latency_ms)
     how: dict[str, Any] = {"mode": options.mode, "share": options.share, "limits": limits, "engine": options.engine}
-    how["force"] = options.force
+    how.update(force=options.force, trusted_keys=options.trusted_keys)
     token = read_token(options.token_file) if options.token_file else None
     store = Store.create(options.store)
     if store.has(options.source):

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.model import load
 from edge_runtime.serve.settings import ServeError, Settings, is_loopback
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _KEEP_ALIVE_S, _BACKLOG = 30, 1024
 
 
-def open_model(folder: Path, *, engine: str | None, threads: int) -> tuple[Servable, Store | None]:
-    """A bundle, or a store's current version.
+def open_model(folder: Path, **how: Any) -> tuple[Servable, Store | None]:
+    """A bundle, or a store's current version; `how` as edge_runtime.load.
 
     Raises:
         EdgeError: there is neither, or it cannot be loaded.
@@ -33,13 +33,12 @@ def open_model(folder: Path, *, engine: str | None, threads: int) -> tuple[Serva
 
     if (folder / FILE_NAME).is_file():
         store = Store(folder)
-        return store.open(engine=engine, threads=threads, refresh_s=None), store
-    return OneBundle(load(folder, engine=engine, threads=threads)), None
+        return store.open(refresh_s=None, **how), store
+    return OneBundle(load(folder, **how)), None
 
 
-def serve(folder: str | os.PathLike[str], settings: Settings, *, engine: str | None = None, threads: int = 1,
-          access_log: bool = False) -> None:  # fmt: skip
-    """Serve until SIGTERM or SIGINT; requests under way are answered first.
+def serve(folder: str | os.PathLike[str], settings: Settings, *, access_log: bool = False, **how: Any) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are answered first. `how`: as edge_runtime.load.
 
     Raises:
         EdgeError: the model cannot be loaded, the address is taken, or a package is missing.
@@ -51,7 +50,7 @@ def serve(folder: str | os.PathLike[str], settings: Settings, *, engine: str | N
         from edge_runtime.serve.connection import limited
     except ImportError as error:
         raise ServeError(f"a package is missing: {error.name}", "serve", "pip install edge-runtime[serve]") from error
-    model, store = open_model(Path(folder), engine=engine, threads=threads)
+    model, store = open_model(Path(folder), **how)
     app = App(model, settings, store=store)
     sock = _bound(settings)
     config = uvicorn.Config(

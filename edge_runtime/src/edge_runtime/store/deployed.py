@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_runtime.monitor import Monitor
+    from edge_runtime.signing import TrustedKeys
     from edge_runtime.store.state import Limits
     from edge_runtime.store.store import Store
 
@@ -55,11 +57,14 @@ class Deployed:
         *,
         engine: str | None = None,
         threads: int = 1,
+        trusted_keys: TrustedKeys = None,
+        monitor: Monitor | None = None,
         refresh_s: float | None = 2.0,
         on_prediction: Callable[[Any, Any, str], None] | None = None,
     ) -> None:
         """As Store.open, which is the way to make one.
 
+        engine, threads, trusted_keys, monitor: as edge_runtime.load; a shadow or canary is not monitored.
         refresh_s: at most this often a call looks whether the store has switched; None: only refresh() does.
         on_prediction: called as (example, prediction, version) after each answer. What it raises is counted in
             status() and does not disturb the answer.
@@ -67,7 +72,8 @@ class Deployed:
         Raises:
             StoreError: the store is empty, or no version of it can be loaded.
         """
-        self.store, self._engine, self._threads = store, engine, threads
+        self.store, self._monitor = store, monitor
+        self._how: dict[str, Any] = {"engine": engine, "threads": threads, "trusted_keys": trusted_keys}
         self._refresh_s, self._on_prediction = refresh_s, on_prediction
         self._seen: bytes | None = None
         self._changing = threading.Lock()
@@ -243,7 +249,7 @@ class Deployed:
     def _run_instead(self, state: State, reason: str) -> None:
         """What ran before, in this process alone; the store still names the version that cannot run."""
         target = state.way_back(installed_versions(self.store.folder))
-        model = self._load(target) if target else None
+        model = self._load(target, self._monitor) if target else None
         if target is not None and model is not None:
             self._swap(_Active(target, model, None, None))
             self._problem = f"{state.current} is not used: {reason}; {self._problem}".rstrip("; ")
@@ -257,7 +263,9 @@ class Deployed:
         if self._died(state.current, state.trial):
             return
         old = self._active
-        model = old.model if old is not None and old.version == state.current else self._load(state.current)
+        model = (
+            old.model if old is not None and old.version == state.current else self._load(state.current, self._monitor)
+        )
         if model is None:
             reason = f"it cannot be loaded: {self._problem}"
             if state.trial is not None:
@@ -310,9 +318,9 @@ class Deployed:
         if old is not None:
             _end(old, new)
 
-    def _load(self, version: str) -> Model | None:
+    def _load(self, version: str, monitor: Monitor | None = None) -> Model | None:
         try:
-            return load(self.store.path(version), engine=self._engine, threads=self._threads)
+            return load(self.store.path(version), monitor=monitor, **self._how)
         except (EdgeError, MemoryError) as error:
             if isinstance(error.__cause__, ImportError):  # this process lacks the engine: no fault of the version
                 raise StoreError(str(error.args[0]), str(self.store.folder), str(error.args[2])) from error

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import BundleError, StoreError
 from edge_runtime.files import FileInfo, read_checked, sha256_hex, verify_files
 from edge_runtime.manifest import FILE_NAME, LARGEST_MANIFEST_BYTES, Manifest, read_manifest
+from edge_runtime.signing import SIGNATURE_NAME, check_signature
 from edge_runtime.store.durable import move_durable, remove_whole, write_durable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from edge_runtime.signing import TrustedKeys
     from edge_runtime.store.sources import Source
 
-SIGNATURE = "signature.json"
 _LARGEST_SIGNATURE_BYTES = 1 << 16
 _DIGEST_DIGITS = 12
 _SPARE_BYTES = 1 << 20  # left free on the disk for the store's own small files
@@ -53,22 +54,31 @@ def read_source(source: Source) -> tuple[Manifest, bytes, str]:
     return manifest, data, version_of(manifest, data)
 
 
-def install(source: Source, manifest: Manifest, data: bytes, version: str, root: Path, *, largest_bytes: int) -> Path:
+def install(
+    source: Source,
+    manifest: Manifest,
+    data: bytes,
+    version: str,
+    root: Path,
+    *,
+    largest_bytes: int,
+    trusted_keys: TrustedKeys = None,
+) -> Path:
     """Copy or download what is missing, verify all of it, and give it its name. Returns versions/<version>.
 
     What an interrupted call left in incoming/ is used again; files that another version holds are copied from there.
+    With trusted_keys a signature by one of them is asked for before any file is fetched.
 
     Raises:
         BundleError: the content is not what the manifest promises.
         StoreError: too large, no room on the disk, or the source fails.
     """
     final, work = root / "versions" / version, root / "incoming" / version
-    if final.is_dir():
-        try:
-            verify_installed(final, data)
-            return final
-        except BundleError:  # damaged since; fetched anew
-            remove_whole(final, root / "incoming")
+    if final.is_dir() and _is_whole(final, data):
+        _bring_signature(source, final, data, trusted_keys)
+        return final
+    if final.is_dir():  # damaged since; fetched anew
+        remove_whole(final, root / "incoming")
     total = sum(info.size_bytes for info in manifest.files.values())
     if total > largest_bytes:
         fix = "give a larger limit (--max-size-mb) if you trust it"
@@ -76,9 +86,7 @@ def install(source: Source, manifest: Manifest, data: bytes, version: str, root:
     try:
         work.mkdir(parents=True, exist_ok=True)
         _room_for(total - sum(p.stat().st_size for p in work.rglob("*") if p.is_file()), root)
-        signature = source.small(SIGNATURE, _LARGEST_SIGNATURE_BYTES)
-        if signature is not None:
-            write_durable(work / SIGNATURE, signature)
+        _bring_signature(source, work, data, trusted_keys)
         for path, info in manifest.files.items():
             _bring(source, path, info, work, _same_content(info, root))
         write_durable(work / FILE_NAME, data)
@@ -91,15 +99,21 @@ def install(source: Source, manifest: Manifest, data: bytes, version: str, root:
     return final
 
 
-def verify_installed(folder: Path, data: bytes) -> None:
-    """Compare an installed version with its manifest, and that with `data`.
+def _is_whole(folder: Path, data: bytes) -> bool:
+    try:
+        read_checked(folder, FILE_NAME, FileInfo(sha256_hex(data), len(data)))
+        verify_files(folder, read_manifest(folder).files)
+    except BundleError:
+        return False
+    return True
 
-    Raises:
-        BundleError: something differs.
-    """
-    manifest = read_manifest(folder)
-    read_checked(folder, FILE_NAME, FileInfo(sha256_hex(data), len(data)))
-    verify_files(folder, manifest.files)
+
+def _bring_signature(source: Source, folder: Path, data: bytes, trusted_keys: TrustedKeys) -> None:
+    signature = source.small(SIGNATURE_NAME, _LARGEST_SIGNATURE_BYTES)
+    if signature is not None:
+        write_durable(folder / SIGNATURE_NAME, signature)
+    if trusted_keys is not None:
+        check_signature(folder, data, trusted_keys)
 
 
 def installed_versions(root: Path) -> list[str]:

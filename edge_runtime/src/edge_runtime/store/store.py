@@ -46,6 +46,8 @@ from edge_runtime.store.trial import clear_crashes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edge_runtime.signing import TrustedKeys
+
 _FOLDERS = ("versions", "incoming", "marks")
 _LARGEST_HISTORY_BYTES = 1 << 20
 
@@ -141,6 +143,7 @@ class Store:
         limits: Limits | None = None,
         engine: str | None = None,
         token: str | None = None,
+        trusted_keys: TrustedKeys = None,
         force: bool = False,
         keep: int = 3,
         max_size_bytes: int = 1 << 30,
@@ -152,6 +155,7 @@ class Store:
 
         mode: "current" switches; "shadow" and "canary" let it run beside the current one for `share` of the calls.
         limits: of the trial that follows. force: also a version that was rolled back before.
+        trusted_keys: as edge_runtime.load; a bundle that none of them has signed is refused before it is fetched.
         keep: accepted versions to keep; older ones are deleted. wait_s: for another update that is under way.
 
         Raises:
@@ -165,7 +169,9 @@ class Store:
             if version in state.bad and not force:
                 what = f"version {version} was rejected before ({state.bad[version]})"
                 raise StoreError(what, origin.name, "bring another version, or insist with --force")
-            folder = install(origin, manifest, data, version, self.folder, largest_bytes=max_size_bytes)
+            folder = install(
+                origin, manifest, data, version, self.folder, largest_bytes=max_size_bytes, trusted_keys=trusted_keys
+            )
             if mode == "current" and version == state.current:
                 return Updated(version, version, False, "this version is the current one already")
             self._test(version, folder, engine, self_test_timeout_s, keep=version in state.recent)
@@ -181,6 +187,7 @@ class Store:
         share: float = 0.1,
         limits: Limits | None = None,
         engine: str | None = None,
+        trusted_keys: TrustedKeys = None,
         force: bool = False,
         self_test_timeout_s: float = 300.0,
     ) -> Updated:
@@ -196,7 +203,7 @@ class Store:
             raise StoreError(what, str(self.folder), "choose another version, or insist with --force")
         if mode == "current" and version == state.current:
             return Updated(version, version, False, "this version is the current one already")
-        verify_files(folder, read_manifest(folder).files)
+        verify_files(folder, read_manifest(folder, trusted_keys=trusted_keys).files)
         self._test(version, folder, engine, self_test_timeout_s, keep=True)
         return self._put(version, mode, share, limits or Limits())
 
