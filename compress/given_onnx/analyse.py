@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.given_onnx.open import graphs_of
-from compress.given_onnx.prepare import Prepared
+from compress.onnx_file.open import graphs_of
+from compress.onnx_file.prepare import Prepared
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
 Kind = Literal["convolutions", "transformer", "dense", "recurrent", "nothing"]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from compress import __version__
 from compress.given_onnx.compare import run_file
-from compress.given_onnx.signature import Signature, Tensor
+from compress.onnx_file.signature import Signature, Tensor
 
 REFERENCE = "reference.npz"
 EXAMPLES = 8

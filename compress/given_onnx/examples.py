@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import DataError
-from compress.given_onnx.signature import Signature, Tensor
+from compress.onnx_file.signature import Signature, Tensor
 
 FEWEST = 8
 MOST_CALIBRATION = 512  # ranges hardly move after that; the chain's default as well

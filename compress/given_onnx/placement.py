@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from compress.given_onnx.analyse import LAYERS
-from compress.given_onnx.open import graphs_of
+from compress.onnx_file.open import graphs_of
 
 # The quantizer drops these, as the grid of their output clips alike; whoever reads that output by its name, not through
 # the grid, would get it unclipped.

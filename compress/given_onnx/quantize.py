@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from compress.errors import DataError, ExportError
 from compress.given_onnx.placement import integer_nodes
-from compress.given_onnx.prepare import Prepared
 from compress.given_onnx.recipe import PRODUCTS, Candidate, OnnxRecipe
 from compress.numerics.calibration import Histogram, entropy_range, percentile_range
+from compress.onnx_file.prepare import Prepared
 
 PERCENTILE = 99.99
 Feeds = Sequence[Mapping[str, NDArray[Any]]]

@@ -20,11 +20,11 @@ from compress.given_onnx.bundle import write_tensors_bundle
 from compress.given_onnx.compare import Outputs, fidelity, run_file
 from compress.given_onnx.examples import Examples, Parts, read_examples, split
 from compress.given_onnx.judge import Limits, against_labels, class_scores, complaint
-from compress.given_onnx.open import Given, open_onnx
-from compress.given_onnx.prepare import Prepared, prepare
 from compress.given_onnx.quantize import observe
 from compress.given_onnx.recipe import How, OnnxRecipe, make_recipe
 from compress.given_onnx.tune import Tuned, tune
+from compress.onnx_file.open import Given, open_onnx
+from compress.onnx_file.prepare import Prepared, prepare
 from compress.plan.target import load_target
 from compress.quantize_result import ExampleFacts, Fidelity, FileRow, LayerRow, QuantizeResult, Source, save
 from compress.result import Latency

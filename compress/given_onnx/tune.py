@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from compress.given_onnx.analyse import Analysis
 from compress.given_onnx.compare import Outputs, fidelity, run_file
-from compress.given_onnx.prepare import Prepared
 from compress.given_onnx.quantize import Ranges, quantized
 from compress.given_onnx.recipe import Candidate, OnnxRecipe
+from compress.onnx_file.prepare import Prepared
 from compress.quantize_result import Fidelity
 
 MOST_LAYERS = 64  # with more, quantizing each alone takes longer than anybody waits

@@ -36,6 +36,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "token_mean": (),
     "first_token": (),
     "quantize": ("scale", "zero_point"),
+    "onnx": ("content",),
 }
 LAYERS = ("conv2d", "linear", "embedding")  # what owns weights worth pruning and quantizing
 # Operators of text models that compute in float whatever comes in: they would lose most and take least time.
@@ -58,6 +59,8 @@ class Node:
         max_pool, avg_pool   kernel, stride, padding (each [h, w]); an average counts no padding
         quantize         8-bit activation grid, 0..255: bits (8); its scale and zero_point are parameters
         conv2d, linear   also weight_bits (7 or 8) when weights are int8, and activations: "static" | "dynamic"
+        onnx             a whole ONNX file as one node, run by its engine: bytes, classes, parameters, why (it could not
+                         be said in the operators above); its bytes are the parameter `content`
     Of text models, whose input is token ids (length,) and whose sequences are (length, features):
         input            also dtype "int64", pad_id; shape is [the largest length], any shorter one may be given
         embedding        vocabulary, features; weight_bits with one scale a token; trimmed (bool): it owns `tokens`,

@@ -30,13 +30,14 @@ class GraphModule(nn.Module):
         super().__init__()
         self.graph = model.graph
         self._names: dict[str, str] = {}
+        self._engine: Any = None  # of an `onnx` node
         for name, array in model.weights.items():
             node, parameter = name.rsplit(".", 1)
             key = f"{node}__{parameter}"
             tensor = torch.from_numpy(np.array(array))  # a copy: the model given is not to change
             if parameter in ("scale", "weight_scale"):
                 self.register_parameter(key, nn.Parameter(tensor.clamp(min=MIN_SCALE).log()))
-            elif parameter in ("zero_point", "running_mean", "running_var", "tokens"):
+            elif parameter in ("zero_point", "running_mean", "running_var", "tokens", "content"):
                 self.register_buffer(key, tensor)
             else:
                 self.register_parameter(key, nn.Parameter(tensor))
@@ -90,7 +91,27 @@ class GraphModule(nn.Module):
             return self._quantize(node, x)
         if node.op == "input":
             return x
+        if node.op == "onnx":
+            return self._onnx(node, x)
         return self._text(node, inputs)
+
+    def _onnx(self, node: Node, x: Tensor) -> Tensor:
+        """What ONNX Runtime says of (n, ...) examples; no gradient comes through."""
+        if self._engine is None:
+            from edge_runtime._onnx import import_onnxruntime
+
+            onnxruntime = import_onnxruntime()
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4
+            content = self._get(node, "content").cpu().numpy().tobytes()
+            self._engine = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        source = self._engine.get_inputs()[0]
+        size = source.shape[0] if isinstance(source.shape[0], int) else len(x)
+        array = x.detach().float().cpu().contiguous().numpy()
+        short = -len(array) % size  # a file with a fixed batch gets its last block filled up
+        filled = np.concatenate([array, np.repeat(array[-1:], short, axis=0)]) if short else array
+        parts = [self._engine.run(None, {source.name: filled[i : i + size]})[0] for i in range(0, len(filled), size)]
+        return torch.from_numpy(np.concatenate(parts)[: len(array)]).to(x.device)
 
     def _text(self, node: Node, inputs: list[Tensor]) -> Tensor:
         """Operators on token ids (n, length) and sequences (n, length, features)."""

@@ -46,6 +46,8 @@ def _shape(node: Node, inputs: Sequence[Shape]) -> Shape:
         return (x[0],)
     if node.op == "flatten":
         return (prod(x),)
+    if node.op == "onnx":
+        return (a["classes"],)
     if node.op in _TEXT:
         return _text_shape(node, inputs)
     return x
@@ -108,6 +110,8 @@ def parameter_shapes(node: Node) -> dict[str, Shape]:
             out["tokens"] = (a["vocabulary"],)
     elif node.op == "positions":
         return {"weight": (a["length"], a["features"])}
+    elif node.op == "onnx":
+        return {"content": (a["bytes"],)}
     elif node.op == "layer_norm":
         return dict.fromkeys(("weight", "bias"), (a["features"],))
     else:
@@ -123,6 +127,7 @@ def count_parameters(graph: Graph) -> int:
     """Trained numbers: weights, biases and batch norm's gain and shift; no statistics, no scales."""
     total = 0
     for node in graph:
+        total += int(node.attrs.get("parameters", 0))
         for name, shape in parameter_shapes(node).items():
             if name in ("weight", "bias"):
                 total += prod(shape)

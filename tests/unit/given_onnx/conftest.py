@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.unit.given_onnx import nets
+from tests.unit.onnx_file import nets
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from compress.errors import DataError
 from compress.given_onnx.examples import read_examples, split
-from compress.given_onnx.signature import Signature, Tensor
+from compress.onnx_file.signature import Signature, Tensor
 
 IMAGE = Signature((Tensor("x", "float32", (None, 3, 4)),), (Tensor("y", "float32", (None, 5)),))
 STATE = Signature(

@@ -11,14 +11,14 @@ from compress.export.counts import count_onnx
 from compress.given_onnx.analyse import analyse
 from compress.given_onnx.compare import fidelity, run_file
 from compress.given_onnx.judge import Limits, complaint
-from compress.given_onnx.open import open_onnx
 from compress.given_onnx.placement import integer_nodes
-from compress.given_onnx.prepare import prepare
 from compress.given_onnx.quantize import observe, quantized
 from compress.given_onnx.recipe import make_recipe
 from compress.given_onnx.tune import layer_noise, tune
+from compress.onnx_file.open import open_onnx
+from compress.onnx_file.prepare import prepare
 from compress.plan.target import load_target
-from tests.unit.given_onnx import nets
+from tests.unit.onnx_file import nets
 
 RNG = np.random.default_rng(3)
 FEEDS = {

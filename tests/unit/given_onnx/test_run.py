@@ -17,7 +17,7 @@ from compress.given_onnx.run import FLOAT, Options, choose, open_all, quantize_f
 from compress.quantize_result import FileRow, load
 from compress.report.given import markdown, page, write_reports
 from compress.result import Latency
-from tests.unit.given_onnx import nets
+from tests.unit.onnx_file import nets
 
 
 def invoke(*arguments):

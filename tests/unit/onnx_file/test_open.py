@@ -6,8 +6,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compress.errors import ModelError
-from compress.given_onnx.open import open_onnx
-from tests.unit.given_onnx import nets
+from compress.onnx_file.open import open_onnx
+from tests.unit.onnx_file import nets
 
 
 def test_a_sound_file_and_a_folder_as_optimum_writes_it(tmp_path):
@@ -128,7 +128,7 @@ def test_a_file_that_is_quantized_already(tmp_path):
 
 
 def test_more_than_two_gigabytes_are_refused_before_they_are_read(tmp_path, monkeypatch):
-    from compress.given_onnx import open as room
+    from compress.onnx_file import open as room
 
     path, _ = external(tmp_path)
     with (path.parent / "weights.bin").open("wb") as f:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from compress.errors import ModelError, UsageError
-from compress.given_onnx.open import Given, graphs_of, tensors_of
-from compress.given_onnx.signature import Signature, inputs_of, outputs_of
+from compress.onnx_file.open import Given, graphs_of
+from compress.onnx_file.signature import Signature, inputs_of, outputs_of
 
 OLDEST, WANTED = 13, 17  # read as is from 13 on; older ones are raised to 17
 CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
@@ -209,8 +209,3 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def weight_bytes(model: Any) -> int:
-    """Bytes of all constants."""
-    from onnx import numpy_helper
-
-    return sum(int(numpy_helper.to_array(t).nbytes) for t in tensors_of(model))

@@ -7,9 +7,9 @@ from onnx import TensorProto, helper
 
 from compress.errors import ModelError, UsageError
 from compress.given_onnx.compare import run_file
-from compress.given_onnx.open import open_onnx
-from compress.given_onnx.prepare import control_flow, prepare
-from tests.unit.given_onnx import nets
+from compress.onnx_file.open import open_onnx
+from compress.onnx_file.prepare import control_flow, prepare
+from tests.unit.onnx_file import nets
 
 
 def opened(tmp_path, net):

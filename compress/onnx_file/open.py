@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.errors import ModelError
-from compress.given_onnx.signature import inputs_of, outputs_of
+from compress.onnx_file.signature import inputs_of, outputs_of
 
 LARGEST_BYTES = 2_000_000_000  # protobuf's limit on one message, less some room for the quantizer's own nodes
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # what every build of ONNX Runtime brings
