@@ -56,9 +56,7 @@ def _read(path: str, _changed: int, input_shape: Shape) -> Model:
 
 
 def _shape_input(model: Any, tensor: Any, input_shape: Shape, path: str) -> None:
-    """Channel first, with a free batch; a file that wants channel last gets a Transpose in front."""
-    from onnx import helper
-
+    """Channel first: a file that wants channel last loses the Transpose it begins with, or gets one in front."""
     if tensor.dtype != "float32":
         raise ModelError(f"it takes {tensor}", path, "a teacher takes float32 examples as the data gives them")
     rest = tensor.shape[1:]
@@ -73,13 +71,27 @@ def _shape_input(model: Any, tensor: Any, input_shape: Shape, path: str) -> None
         raise ModelError(what, path, "use the data it was trained on")
     value = model.graph.input[0]
     if not fits(input_shape):
-        value.name = f"{tensor.name}_channel_first"
-        turn = helper.make_node("Transpose", [value.name], [tensor.name], name="to_channel_last", perm=[0, 2, 3, 1])
-        model.graph.node.insert(0, turn)
+        _turn_input(model, value)
     dims = value.type.tensor_type.shape.dim
     for dim, size in zip(list(dims)[1:], input_shape, strict=True):
         dim.Clear()
         dim.dim_value = size
+
+
+def _turn_input(model: Any, value: Any) -> None:
+    from onnx import helper
+
+    old, value.name = value.name, f"{value.name}_channel_first"
+    readers = [n for n in model.graph.node if old in n.input]
+    if all(n.op_type == "Transpose" and _attributes(n).get("perm") == [0, 3, 1, 2] for n in readers):
+        turned = {n.output[0] for n in readers}
+        for node in readers:
+            model.graph.node.remove(node)
+        for node in model.graph.node:
+            node.input[:] = [value.name if i in turned else i for i in node.input]
+        return
+    turn = helper.make_node("Transpose", [value.name], [old], name="to_channel_last", perm=[0, 2, 3, 1])
+    model.graph.node.insert(0, turn)
 
 
 def _cut_softmax(model: Any) -> None:

@@ -207,5 +207,3 @@ def _flatten_biases(model: Any) -> None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-

@@ -85,8 +85,8 @@ def _teacher(recipe: Recipe) -> StepPlan:
 
 
 def _origin(net: NetConfig) -> str:
-    verb = "open" if net.origin == "checkpoint" else "call" if net.origin == "python" else "build"
-    return f"{verb} {getattr(net, net.origin)}"
+    verbs = {"net": "build", "python": "call"}
+    return f"{verbs.get(net.origin, 'open')} {getattr(net, net.origin)}"
 
 
 def percent(share: float) -> str:
@@ -164,6 +164,8 @@ def _exports(recipe: Recipe, models: Sequence[str], stages: Sequence[StageConfig
     """Every model as a plain file, so that each can be compared; the last one in every format the recipe names."""
     common = "onnx" if any(f.startswith("onnx") for f in recipe.export) else "tflite"
     wanted = [(model, common, "as-is") for model in models[:-1]]
+    if recipe.teacher.origin == "onnx" and wanted:  # compared with as it was given
+        wanted[0] = (models[0], "onnx", "as-is")
     for form in recipe.export:
         kind, _, twin = form.partition("-")
         wanted.append((models[-1], kind, twin or "as-is"))

@@ -87,6 +87,9 @@ def check(parts: Parts) -> list[Problem]:
     if parts.teacher is not None and parts.teacher.net is not None and parts.teacher.train is None:
         text = "a net begins with random weights; add `train: {epochs: 10}`, or give a checkpoint instead"
         problems.append(Problem(("teacher",), text))
+    if teacher is not None and (whole := next((n for n in teacher if n.op == "onnx"), None)):
+        _check_whole_file(parts, str(whole.attrs["why"]), problems)
+        teacher = None if not parts.has_student else teacher
     graph = _check_net(parts.student, ("student",), shape, problems) if parts.has_student else teacher
     given = not parts.has_student or _has_weights(parts.student)
     quantized = graph is not None and graph.quantized  # a checkpoint may hold a quantized model
@@ -103,6 +106,15 @@ def check(parts: Parts) -> list[Problem]:
 def _has_weights(config: NetConfig | None) -> bool:
     """Whether it starts with weights that somebody has trained."""
     return config is None or config.checkpoint is not None or config.weights is not None
+
+
+def _check_whole_file(parts: Parts, why: str, problems: list[Problem]) -> None:
+    """An ONNX teacher that cannot be said in our operators can teach, and nothing else."""
+    if not parts.has_student:
+        text = f"compress cannot take it apart ({why}), so it can only teach; name a student"
+        problems.append(Problem(("teacher", "onnx"), text))
+    if parts.teacher is not None and parts.teacher.train is not None:
+        problems.append(Problem(("teacher", "train"), f"compress cannot train this file ({why}); leave train out"))
 
 
 def _same(parts: Parts) -> bool:

@@ -10,7 +10,7 @@ from compress.errors import CompressError, DataError, ModelError
 from compress.model.graph import Graph
 from compress.model.nets import NETS, build_net
 from compress.model.shapes import infer_shapes
-from compress.recipe.schema import DataConfig, NetConfig
+from compress.recipe.schema import DataConfig, NetConfig, TeacherConfig
 
 if TYPE_CHECKING:
     from compress.model.model import Model
@@ -80,11 +80,16 @@ def net_graph(config: NetConfig, data: DataShape | None, seed: int = 0) -> Graph
         return None
     elif config.python is not None:
         graph = model_of(config, data, seed).graph
+    elif isinstance(config, TeacherConfig) and config.onnx is not None:
+        from compress.model.from_onnx import read_onnx_model
+
+        graph = read_onnx_model(Path(config.onnx), data.input_shape).graph
     else:
         assert config.net is not None  # the schema asks for exactly one of the two
         _check_args(config.net, config.args)
         graph = build_net(config.net, dict(config.args), data.input_shape, data.classes)
-    where = config.checkpoint or (f"python {config.python}" if config.python is not None else f"net {config.net}")
+    named = str(getattr(config, config.origin))
+    where = named if config.origin in ("checkpoint", "onnx") else f"{config.origin} {named}"
     try:
         output = infer_shapes(graph)[graph.output]
     except CompressError as error:

@@ -350,6 +350,12 @@ class NetConfig(_Config):
 class TeacherConfig(NetConfig):
     """The model to compress, or to learn from."""
 
+    ORIGINS: ClassVar[tuple[str, ...]] = (*NetConfig.ORIGINS, "onnx")
+    ADDED: ClassVar[frozenset[str]] = NetConfig.ADDED | {"onnx"}
+
+    onnx: str | None = Field(
+        None, description="A float ONNX file: a plain classifier. What compress cannot take apart can still teach."
+    )
     train: TrainConfig | None = Field(None, description="Train it first; a net without a checkpoint needs this.")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compress.data.dataset import Dataset
-from compress.errors import StageError
+from compress.errors import ExportError, StageError
 from compress.model.graph import Graph
 from compress.model.model import Model
 from compress.model.rewrite import drop_quantizers, fold_batch_norm
@@ -77,6 +77,11 @@ def write_artefact(
 
 def encode(model: Model, plan: ArtefactPlan, name: str) -> bytes:
     """The file's bytes."""
+    if whole := next((n for n in model.graph if n.op == "onnx"), None):
+        if plan.format != "onnx":
+            fix = "leave this format out for a teacher that is an ONNX file"
+            raise ExportError("a whole ONNX file cannot be written in another format", plan.id, fix)
+        return model.weights[f"{whole.name}.content"].tobytes()
     if plan.format == "onnx":
         from compress.export.onnx import to_onnx
 

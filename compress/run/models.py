@@ -12,7 +12,7 @@ from compress.model.model import Model
 from compress.model.nets import build_net
 from compress.model.shapes import infer_shapes
 from compress.recipe.facts import DataShape, model_of
-from compress.recipe.schema import NetConfig
+from compress.recipe.schema import NetConfig, TeacherConfig
 from compress.run.cache import sha256_file
 
 
@@ -35,6 +35,8 @@ def origin_inputs(config: NetConfig, data: DataShape | None, seed: int) -> dict[
     """What a net's start depends on besides its config: a checkpoint's bytes, or what the user's function makes."""
     if config.python is not None and data is not None:
         return {"python": model_of(config, data, seed).digest()}
+    if isinstance(config, TeacherConfig) and config.onnx is not None:
+        return {"onnx": sha256_file(_existing(Path(config.onnx)))}
     if config.checkpoint is None:
         return {}
     return {n: sha256_file(_existing(Path(config.checkpoint) / n)) for n in ("model.json", "weights.safetensors")}
@@ -52,6 +54,10 @@ def start_model(config: NetConfig, data: Dataset, seed: int, where: str) -> Mode
         model = load_checkpoint(Path(config.checkpoint))
     elif config.python is not None:
         model = model_of(config, DataShape(data.input_shape, len(data.classes)), seed)
+    elif isinstance(config, TeacherConfig) and config.onnx is not None:
+        from compress.model.from_onnx import read_onnx_model
+
+        model = read_onnx_model(Path(config.onnx), data.input_shape)
     else:
         from compress.model.module import initial_model
 

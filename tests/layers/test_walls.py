@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "result": {"errors", "comparison"},
     "numerics": {"errors"},
     "factory": {"errors"},
-    "model": {"errors", "numerics", "factory"},
+    "model": {"errors", "numerics", "factory", "onnx_file"},
     "readers": {"errors", "factory"},
     "recipe": {"errors", "model", "readers"},
     "data": {"errors", "recipe", "readers"},
