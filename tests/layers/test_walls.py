@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "blamed": {"errors", "comparison"},
     "blame": {"errors", "blamed", "compare", "data", "evaluate", "export", "model", "numerics", "recipe", "stages"},
     "report": {"errors", "result", "comparison", "versus", "blamed", "quantize_result"},
+    "label": {"errors", "readers"},
     "doctor": {"errors", "benchmark", "recipe"},
     "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate",
             "benchmark", "report", "result", "comparison"},
