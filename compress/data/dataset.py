@@ -1,7 +1,8 @@
 """What a data source becomes: four splits of raw arrays, and how to turn them into model inputs."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ class Dataset:
     test: Split
     calibration: Split
     fingerprint: str
+    added: Mapping[str, int] = field(default_factory=dict)  # what `data.extra` brought, for the report
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.data import hub
+from compress.data import extra, hub
 from compress.data.dataset import Dataset, digest_arrays
 from compress.data.splits import make_dataset
 from compress.errors import DataError, MissingExtraError
@@ -57,6 +57,8 @@ class DataHandle:
                     h.update(hashlib.file_digest(f, "sha256").digest())
             except OSError as error:
                 raise DataError(f"it cannot be read: {error.strerror}", str(path), "check the file") from error
+        if self._config.extra:
+            h.update(extra.fingerprint(self._config.extra).encode())
         return h.hexdigest()
 
     def load(self) -> Dataset:
@@ -65,7 +67,8 @@ class DataHandle:
         Raises:
             DataError: the files are damaged, or hold data that cannot be used.
         """
-        return make_dataset(self._read(), self._config, self.seed, name=self.name, fingerprint=self.fingerprint)
+        data = make_dataset(self._read(), self._config, self.seed, name=self.name, fingerprint=self.fingerprint)
+        return extra.add_labelled(data, self._config.extra) if self._config.extra else data
 
 
 def open_data(config: DataConfig, seed: int, task: str = "image-classification") -> DataHandle:

@@ -21,7 +21,9 @@ function say(text, bad) {
 
 const item = () => state.items[at];
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const keyOf = (index) => (index < 10 ? String((index + 1) % 10) : "");
+// Classes that are digits themselves go by their own key; others by their place, the tenth by 0.
+const ownKeys = () => state.labels.every((label) => /^[0-9]$/.test(label));
+const keyOf = (index) => (ownKeys() ? state.labels[index] : index < 10 ? String((index + 1) % 10) : "");
 
 async function stage() {
   const shown = item(), box = $("stage");
@@ -152,8 +154,8 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.key === "Enter" && event.target.tagName === "BUTTON") return; // Enter presses the button it is on
-  const digit = /^[0-9]$/.test(event.key) ? (Number(event.key) + 9) % 10 : -1;
-  if (digit >= 0 && digit < state.labels.length) { event.preventDefault(); assign(state.labels[digit]); return; }
+  const pressed = /^[0-9]$/.test(event.key) ? state.labels.findIndex((_, index) => keyOf(index) === event.key) : -1;
+  if (pressed >= 0) { event.preventDefault(); assign(state.labels[pressed]); return; }
   const action = ACTIONS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (action) { event.preventDefault(); action(); }
 });

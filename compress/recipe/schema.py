@@ -118,11 +118,14 @@ class DataConfig(_Config):
     test: Fraction = Field(0.2, description="Share held out for the final figures where a source has no test split.")
     calibration: Count = Field(512, description="Training examples used to find activation ranges.")
     limit: Count | None = Field(None, description="Use at most this many training examples (test: a fifth of it).")
+    extra: tuple[str, ...] = Field((), description="Folders of labelled inputs from the field, for training alone.")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
     SOURCES: ClassVar[tuple[str, ...]] = ("source", "idx", "npz", "hf", "csv", "jsonl", "python")
     COLUMNS: ClassVar[tuple[str, ...]] = ("test_file", "text", "features", "label", "classes", "split", "series")
-    ADDED: ClassVar[frozenset[str]] = frozenset({"csv", "jsonl", "python", "args", "group", "window", *COLUMNS})
+    ADDED: ClassVar[frozenset[str]] = frozenset(
+        {"csv", "jsonl", "python", "args", "group", "window", "extra", *COLUMNS}
+    )
 
     @property
     def kind(self) -> str:

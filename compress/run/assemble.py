@@ -69,7 +69,7 @@ def data_facts(walk: Walk) -> DataFacts:
 
     def write(folder: Path, progress: Any) -> Mapping[str, Any]:
         data = walk.data
-        counts = {n: len(getattr(data, n)) for n in ("train", "calibration", *SPLITS)}
+        counts = {n: len(getattr(data, n)) for n in ("train", "calibration", *SPLITS)} | dict(data.added)
         facts = DataFacts(name=walk.handle.name, fingerprint=data.fingerprint, classes=data.classes,
                           input_shape=data.input_shape, counts=counts)  # fmt: skip
         return {"facts": facts.model_dump(mode="json")}
