@@ -15,14 +15,14 @@ from compress.data import extra, hub
 from compress.data.dataset import Dataset, digest_arrays
 from compress.data.splits import make_dataset
 from compress.errors import DataError, MissingExtraError
-from compress.readers import gestures, idx, npz, table
+from compress.readers import gestures, idx, images, npz, table
 from compress.readers.python import read_python
 from compress.readers.raw import Raw
 from compress.recipe.facts import GESTURES_LENGTH, columns_of
 from compress.recipe.schema import DataConfig
 
 VERSION = 1  # of reading and splitting: raise it when the same files and settings give other splits
-TABLE_VERSION = GESTURES_VERSION = 1  # of reading csv and jsonl files, and the gestures
+TABLE_VERSION = GESTURES_VERSION = IMAGES_VERSION = 1  # of reading csv and jsonl files, the gestures, images
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -100,6 +100,8 @@ def open_data(config: DataConfig, seed: int, task: str = "image-classification")
         return _open_npz(file, config, seed, windows=task == "sensor-classification")
     if config.csv is not None or config.jsonl is not None:
         return _open_table(config, seed)
+    if config.images is not None:
+        return _open_images(Path(config.images), config, seed)
     if config.python is not None:
         return _open_python(config.python, config, seed, windows=task == "sensor-classification")
     assert config.hf is not None  # the schema asks for exactly one source
@@ -122,6 +124,14 @@ def _open_npz(file: Path, config: DataConfig, seed: int, *, windows: bool) -> Da
     identity = "npz" + " by group" * grouped + " of windows" * windows
     read = partial(npz.read_npz, file, group=grouped, windows=windows)
     return DataHandle(file.stem, (file,), identity, read, config, seed)
+
+
+def _open_images(root: Path, config: DataConfig, seed: int) -> DataHandle:
+    folder = images.find_images(root)
+    names = [path.relative_to(root).as_posix() for path in folder.paths]
+    identity = f"images {IMAGES_VERSION} {config.size} {config.channels} {names}"
+    read = partial(images.read_images, folder, config.size, config.channels)
+    return DataHandle(root.name, folder.paths, identity, read, config, seed)
 
 
 def _open_python(spec: str, config: DataConfig, seed: int, *, windows: bool) -> DataHandle:

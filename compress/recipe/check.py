@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from compress.errors import CodeRefusedError, DataError, FactoryError, ModelError
+from compress.errors import CodeRefusedError, DataError, FactoryError, MissingExtraError, ModelError
 from compress.model.channels import choose_groups, with_channels
 from compress.model.graph import Graph, match_layers
 from compress.model.nets import NETS
@@ -138,7 +138,7 @@ def _check_data(data: DataConfig | None, task: str | None, problems: list[Proble
     key = data.kind
     try:
         return data_shape(data, task or "image-classification")
-    except (DataError, FactoryError, CodeRefusedError) as error:
+    except (DataError, MissingExtraError, FactoryError, CodeRefusedError) as error:
         problems.append(Problem(("data", key), f"{error.where}: {error.what}; {error.fix}"))
     except OSError as error:
         problems.append(Problem(("data", key), f"it cannot be read: {error}"))

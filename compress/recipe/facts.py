@@ -54,6 +54,12 @@ def data_shape(config: DataConfig, task: str = "image-classification") -> DataSh
         return _idx_shape(Path(config.idx))
     if config.csv is not None or config.jsonl is not None:
         return _table_shape(config)
+    if config.images is not None:
+        from compress.readers.images import find_images, image_shape
+
+        folder = find_images(Path(config.images))
+        height, width, channels = image_shape(folder, config.size, config.channels)
+        return DataShape((channels, height, width), len(folder.classes))
     if config.python is not None:
         return _python_shape(config.python, config.args, task)
     return _npz_shape(Path(config.npz), task) if config.npz is not None else None

@@ -95,6 +95,9 @@ class DataConfig(_Config):
     revision: str | None = Field(None, description="The commit of the hub data set; wanted with hf.")
     csv: str | None = Field(None, description="A .csv or .tsv file with a header row, UTF-8.")
     jsonl: str | None = Field(None, description="A .jsonl file: one JSON object a line, UTF-8.")
+    images: str | None = Field(None, description="A folder with one folder of images a class, or these in train, test.")
+    size: tuple[Count, Count] | None = Field(None, description="images: resize to [height, width], as the device will.")
+    channels: Literal[1, 3] | None = Field(None, description="images: make all grey (1) or coloured (3).")
     python: Function | None = Field(
         None, description="pkg.module:function that returns x_train, y_train, ...; runs with --allow-code only."
     )
@@ -121,10 +124,10 @@ class DataConfig(_Config):
     extra: tuple[str, ...] = Field((), description="Folders of labelled inputs from the field, for training alone.")
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
-    SOURCES: ClassVar[tuple[str, ...]] = ("source", "idx", "npz", "hf", "csv", "jsonl", "python")
+    SOURCES: ClassVar[tuple[str, ...]] = ("source", "idx", "npz", "hf", "csv", "jsonl", "images", "python")
     COLUMNS: ClassVar[tuple[str, ...]] = ("test_file", "text", "features", "label", "classes", "split", "series")
     ADDED: ClassVar[frozenset[str]] = frozenset(
-        {"csv", "jsonl", "python", "args", "group", "window", "extra", *COLUMNS}
+        {"csv", "jsonl", "images", "size", "channels", "python", "args", "group", "window", "extra", *COLUMNS}
     )
 
     @property
@@ -153,6 +156,8 @@ class DataConfig(_Config):
             return f"window: not for {self.source or self.kind}; it holds examples, not recordings"
         if self.text is not None and (self.features or self.window is not None):
             return "a column of texts goes with neither features nor window"
+        if (self.size is not None or self.channels is not None) and self.images is None:
+            return "size, channels: they belong to images"
         if self.args and self.python is None:
             return "args: they belong to python"
         if self.series is not None and self.window is None:

@@ -119,7 +119,7 @@ budget: {latency_ms: {cppu: 1}}
         (
             "{source: digits}",
             "{}",
-            "line 3: data: give exactly one of source, idx, npz, hf, csv, jsonl, python; got none",
+            "line 3: data: give exactly one of source, idx, npz, hf, csv, jsonl, images, python; got none",
         ),
         ("{source: digits}", "", "line 3: data: want a mapping of keys, got nothing"),
         ("epochs: 2", "epochs: 2.5", "line 6: teacher.train.epochs: want a whole number, got 2.5"),
