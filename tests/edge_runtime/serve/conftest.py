@@ -20,9 +20,9 @@ def client(bundle):
     """TestClient of a server of the tiny bundle; call with settings."""
     with contextlib.ExitStack() as stack:
 
-        def start(folder=bundle, **settings):
-            model = OneBundle(edge_runtime.load(folder, engine="onnx"))
-            app = App(model, Settings(**settings))
+        def start(folder=bundle, monitor=None, **settings):
+            model = OneBundle(edge_runtime.load(folder, engine="onnx", monitor=monitor))
+            app = App(model, Settings(**settings), monitor=monitor)
             made = stack.enter_context(TestClient(app, base_url="http://localhost", raise_server_exceptions=False))
             made.app_ = app
             return made

@@ -7,6 +7,7 @@ import json
 import edge_runtime
 import numpy as np
 import pytest
+from edge_runtime.monitor import Monitor
 from PIL import Image
 
 IMAGE = np.arange(20, dtype=np.uint8).reshape(4, 5)
@@ -239,14 +240,34 @@ def test_metrics_count_what_happened(client):
 
     version = client.get("/v1/versions").json()["version"]
     for line in (
-        'edge_requests_total{path="/v1/predict",status="200"} 1.0',
-        'edge_requests_total{path="/v1/predict",status="400"} 1.0',
-        f'edge_examples_total{{version="{version}"}} 4.0',
-        f'edge_current_version{{version="{version}"}} 1.0',
-        "edge_queue_examples 0.0",
+        'edge_server_requests_total{path="/v1/predict",status="200"} 1.0',
+        'edge_server_requests_total{path="/v1/predict",status="400"} 1.0',
+        f'edge_server_examples_total{{version="{version}"}} 4.0',
+        f'edge_server_version{{version="{version}"}} 1.0',
+        "edge_server_queue_examples 0.0",
     ):
         assert line in text.splitlines()
     assert client.get("/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_a_monitor_shows_in_metrics_and_takes_labels(client, bundle, tmp_path):
+    monitor = Monitor(bundle, tmp_path / "monitor.sqlite")
+    client = client(monitor=monitor)
+    doc = post(client, {"input": IMAGE.tolist()}).json()
+
+    assert client.post("/v1/labels", json={"id": doc["id"], "label": doc["label"]}).json() == {"ok": True}
+    refused(client.post("/v1/labels", json={"id": "none", "label": "cat"}), 422, "")
+    refused(client.post("/v1/labels", json={"id": doc["id"], "label": "fish"}), 422, "no class 'fish'")
+    lines = client.get("/metrics").text.splitlines()
+
+    assert "edge_calls_total 1" in lines  # the measurement at the start is none
+    assert 'edge_server_requests_total{path="/v1/predict",status="200"} 1.0' in lines
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(names) == len(set(names))
+
+
+def test_without_a_monitor_labels_are_refused(client):
+    refused(client().post("/v1/labels", json={"id": "x", "label": "cat"}), 409, "not monitored", "--monitor")
 
 
 def test_a_dead_model_thread_is_told_to_the_probes(client):
@@ -267,4 +288,4 @@ def test_openapi_holds_examples_that_work(client):
         example = doc["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
         assert client.post(path, json=example).status_code == 200
     assert set(doc["paths"]) == {"/v1/predict", "/v1/predict_batch", "/health", "/ready", "/metrics", "/v1/versions",
-                                 "/v1/versions/switch"}  # fmt: skip
+                                 "/v1/versions/switch", "/v1/labels"}  # fmt: skip

@@ -32,12 +32,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-latency", type=float, default=50, metavar="MS", help="longest a batch may take (default 50)")
     add("--batch-wait", type=float, default=0, metavar="MS", help="how long a batch may wait to fill up (default 0)")
     add("--drain", type=float, default=30, metavar="S", help="to answer what is under way on SIGTERM (default 30)")
+    add("--monitor", type=Path, metavar="FILE", help="watch for drift; figures go to this SQLite file and to /metrics")
+    what = "what the monitor keeps of inputs worth labelling (default off)"
+    add("--keep", choices=("off", "features", "raw"), default="off", help=what)
     add("--access-log", action="store_true", help="a line on stderr for each request")
 
 
 def run(options: argparse.Namespace) -> Answer:
     """Serve until SIGTERM or Ctrl-C."""
-    from edge_runtime.serve.run import serve
+    from edge_runtime.serve.run import Watch, serve
     from edge_runtime.serve.settings import Settings, read_tokens
 
     settings = Settings(
@@ -57,5 +60,6 @@ def run(options: argparse.Namespace) -> Answer:
         drain_s=options.drain,
     )
     how = {"engine": options.engine, "threads": options.threads, "trusted_keys": options.trusted_keys}
-    serve(options.folder, settings, access_log=options.access_log, **how)
+    watch = Watch(options.monitor, options.keep) if options.monitor else None
+    serve(options.folder, settings, watch=watch, access_log=options.access_log, **how)
     return None, [], 0

@@ -20,14 +20,16 @@ from edge_runtime.serve.door import Door
 from edge_runtime.serve.metrics import CONTENT_TYPE, Metrics
 from edge_runtime.serve.openapi import PROBLEM, predicting_paths, problem, refusals
 from edge_runtime.serve.predicting import PATHS, Predicting
-from edge_runtime.serve.problems import Problem
+from edge_runtime.serve.problems import Problem, of_edge_error
 from edge_runtime.serve.service import Refresher
 from edge_runtime.serve.settings import is_loopback
 from edge_runtime.store.runs import run_model
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
+    from edge_runtime.model import Model
+    from edge_runtime.monitor import Monitor
     from edge_runtime.serve.predicting import Receive, Scope, Send
     from edge_runtime.serve.service import Servable
     from edge_runtime.serve.settings import Settings
@@ -73,6 +75,14 @@ class Versions(BaseModel):
     versions: list[VersionInfo]
 
 
+class Label(BaseModel):
+    """What a prediction should have been."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"id": "1f0c-0-17", "label": "cat"}})
+    id: str
+    label: str
+
+
 class Probe(BaseModel):
     """Yes or no."""
 
@@ -82,7 +92,7 @@ class Probe(BaseModel):
 class App:
     """An ASGI application that serves one model.
 
-    store: where `model` comes from, if it comes from one. more_metrics: text for /metrics, for example a monitor's.
+    store: where `model` comes from, if it comes from one. monitor: what watches it; it is closed with the server.
     """
 
     def __init__(
@@ -91,18 +101,16 @@ class App:
         settings: Settings,
         *,
         store: Store | None = None,
-        more_metrics: Callable[[], str] | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
-        self.model, self.settings, self.store = model, settings, store
-        examples, _ = model.model.reference()
-        lengths = len(examples)
-        self.batch_size, self.batch_ms = measure_batches(
-            lambda n: run_model(model.model, [examples[i % lengths] for i in range(n)]), settings.batch_latency_ms
-        )
+        self.model, self.settings, self.store, self.monitor = model, settings, store, monitor
+        self.batch_size = _batch_size(model.model, settings.batch_latency_ms)
         self._door = Door(settings.tokens, local=is_loopback(settings.host) and not settings.open_door)
         self._batcher: Batcher | None = None
         self._predicting: Predicting | None = None
-        self.metrics = Metrics(lambda: self._batcher.waiting if self._batcher else 0, more_metrics)
+        self.metrics = Metrics(
+            lambda: self._batcher.waiting if self._batcher else 0, monitor.prometheus if monitor else None
+        )
         self.fastapi = _fastapi(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,6 +156,20 @@ class App:
                 refresher.close()
             self._batcher.close()
             self.model.close()
+            if self.monitor is not None:
+                self.monitor.close()
+
+
+def _batch_size(model: Model, latency_ms: float) -> int:
+    """What pays on this machine, found with the bundle's reference examples; no monitor hears of these calls."""
+    examples, _ = model.reference()
+    monitor, model.monitor = model.monitor, None
+    try:
+        return measure_batches(lambda n: run_model(model, [examples[i % len(examples)] for i in range(n)]), latency_ms)[
+            0
+        ]
+    finally:
+        model.monitor = monitor
 
 
 def _fastapi(app: App) -> FastAPI:
@@ -196,6 +218,19 @@ def _fastapi(app: App) -> FastAPI:
             raise Problem(409, error.what, os.path.basename(error.where), error.fix) from error
         app.model.refresh()
         return Switched(**vars(done))
+
+    @api.post("/v1/labels", responses={
+        **refused, 400: problem("Not readable"), 409: problem("No monitor"), 422: problem("No such id or class"),
+    })  # fmt: skip
+    def label(given: Label) -> Probe:
+        """Say what a prediction should have been; its `id` stands in the answer. Accuracy then shows in /metrics."""
+        if app.monitor is None:
+            raise Problem(409, "predictions are not monitored", "server", "start it with --monitor FILE")
+        try:
+            app.monitor.label(given.id, given.label)
+        except EdgeError as error:
+            raise of_edge_error(error) from error
+        return Probe(ok=True)
 
     @api.exception_handler(Problem)
     async def on_problem(_: Request, error: Problem) -> Response:

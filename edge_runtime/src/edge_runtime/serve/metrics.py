@@ -21,19 +21,21 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         self._more = more
         ProcessCollector(registry=registry)
-        self.requests = Counter("edge_requests", "Requests answered", ["path", "status"], registry=registry)
+        self.requests = Counter("edge_server_requests", "Requests answered", ["path", "status"], registry=registry)
         self.seconds = Histogram(
-            "edge_request_seconds",
+            "edge_server_request_seconds",
             "From a request's headers to its answer",
             ["path"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._examples = Counter("edge_examples", "Examples the model answered", ["version"], registry=registry)
-        self._engine = Histogram("edge_batch_seconds", "Model call of a batch", buckets=_SECONDS, registry=registry)
-        self._sizes = Histogram("edge_batch_examples", "Examples in a batch", buckets=_SIZES, registry=registry)
-        self._version = Gauge("edge_current_version", "1 for the version that runs", ["version"], registry=registry)
-        queue = Gauge("edge_queue_examples", "Examples not answered yet", registry=registry)
+        self._examples = Counter("edge_server_examples", "Examples the model answered", ["version"], registry=registry)
+        self._engine = Histogram(
+            "edge_server_batch_seconds", "Model call of a batch", buckets=_SECONDS, registry=registry
+        )
+        self._sizes = Histogram("edge_server_batch_examples", "Examples in a batch", buckets=_SIZES, registry=registry)
+        self._version = Gauge("edge_server_version", "1 for the version that runs", ["version"], registry=registry)
+        queue = Gauge("edge_server_queue_examples", "Examples not answered yet", registry=registry)
         queue.set_function(waiting)
         self._shown = ""
 

@@ -93,7 +93,10 @@ def _answer(manifest: Manifest, *, batch: bool) -> dict[str, Any]:
     if not manifest.labels:
         fields = {"outputs": {"type": "object", "additionalProperties": {"type": "array"}}}
     version = {"version": {"type": "string"}}
-    more = {"top": {"type": "array", "items": best}} if manifest.labels else {}
+    more: dict[str, Any] = {}
+    if manifest.labels:
+        given = {"type": "string", "description": "for POST /v1/labels; only where predictions are monitored"}
+        more = {"top": {"type": "array", "items": best}, "id": given}
     if not batch:
         return {"type": "object", "required": [*fields, "version"], "properties": {**fields, **more, **version}}
     result = {"type": "object", "required": list(fields), "properties": {**fields, **more}}

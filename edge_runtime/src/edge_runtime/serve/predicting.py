@@ -173,6 +173,8 @@ def _shown(prediction: Any, top: int, labels: tuple[str, ...]) -> dict[str, Any]
         return {"outputs": {name: np.asarray(a).tolist() for name, a in prediction.items()}}
     out = {"label": prediction.label, "index": prediction.index, "score": round(prediction.score, 6),
            "latency_ms": round(prediction.latency_ms, 3)}  # fmt: skip
+    if prediction.id:
+        out["id"] = prediction.id
     if top:
         scores = prediction.scores
         best = [int(i) for i in np.argsort(-scores, kind="stable")[:top]]

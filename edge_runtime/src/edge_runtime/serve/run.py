@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,15 @@ from edge_runtime.serve.settings import ServeError, Settings, is_loopback
 if TYPE_CHECKING:
     import os
 
+    from edge_runtime.monitor import Monitor
     from edge_runtime.serve.service import Servable
     from edge_runtime.store import Store
 
 _KEEP_ALIVE_S, _BACKLOG = 30, 1024
 
 
-def open_model(folder: Path, **how: Any) -> tuple[Servable, Store | None]:
-    """A bundle, or a store's current version; `how` as edge_runtime.load.
+def open_model(folder: Path, watch: Watch | None = None, **how: Any) -> tuple[Servable, Store | None, Monitor | None]:
+    """A bundle, or a store's current version, its store, and the monitor that watches it; `how` as edge_runtime.load.
 
     Raises:
         EdgeError: there is neither, or it cannot be loaded.
@@ -33,11 +35,35 @@ def open_model(folder: Path, **how: Any) -> tuple[Servable, Store | None]:
 
     if (folder / FILE_NAME).is_file():
         store = Store(folder)
-        return store.open(refresh_s=None, **how), store
-    return OneBundle(load(folder, **how)), None
+        current = store.state().current
+        monitor = _monitor(store.path(current), watch) if watch and current else None
+        return store.open(refresh_s=None, monitor=monitor, **how), store, monitor
+    monitor = _monitor(folder, watch) if watch else None
+    return OneBundle(load(folder, monitor=monitor, **how)), None, monitor
 
 
-def serve(folder: str | os.PathLike[str], settings: Settings, *, access_log: bool = False, **how: Any) -> None:
+def _monitor(reference: Path, watch: Watch) -> Monitor:
+    from edge_runtime.monitor import Monitor
+
+    return Monitor(reference, watch.path, keep=watch.keep)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Where a monitor writes, and what it keeps of inputs worth labelling (as Monitor's `keep`)."""
+
+    path: Path
+    keep: str = "off"
+
+
+def serve(
+    folder: str | os.PathLike[str],
+    settings: Settings,
+    *,
+    watch: Watch | None = None,
+    access_log: bool = False,
+    **how: Any,
+) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered first. `how`: as edge_runtime.load.
 
     Raises:
@@ -50,8 +76,8 @@ def serve(folder: str | os.PathLike[str], settings: Settings, *, access_log: boo
         from edge_runtime.serve.connection import limited
     except ImportError as error:
         raise ServeError(f"a package is missing: {error.name}", "serve", "pip install edge-runtime[serve]") from error
-    model, store = open_model(Path(folder), **how)
-    app = App(model, settings, store=store)
+    model, store, monitor = open_model(Path(folder), watch, **how)
+    app = App(model, settings, store=store, monitor=monitor)
     sock = _bound(settings)
     config = uvicorn.Config(
         app,
