@@ -1,28 +1,28 @@
-"""Bundles measured as they are, without a run around them: what `compress measure` does on each device."""
+"""Bundles measured as they are, without a run around them: what `compress measure` does here and on devices."""
 
-from dataclasses import dataclass
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edge_runtime import edge_protocol
 from edge_runtime.edge_bench import BusyError, held, subjects_of
 from edge_runtime.edge_protocol import PROFILES, Job
 from edge_runtime.errors import EdgeError, InputError
 
-from compress.benchmark.latency import Document, Progress
+from compress.benchmark.latency import Document
+from compress.benchmark.measurement import read_document
+from compress.devices.connection import Connection
+from compress.devices.fleet import on_each
+from compress.devices.schema import Device
 from compress.errors import CompressError, MeasureError, UsageError
 
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be measured, the same on every device."""
-
-    bundle: Path
-    other: Path | None = None
-    engine: str | None = None
-    profile: str = "default"
-    threads: int = 1
-    batch: int = 32
-    seed: int = 0
+Say = Callable[[str, float, str], None]  # device, share of the work done, what is under way
+RESULT = "device_result.json"
+LAST_LINES = 6
 
 
 class HeldError(MeasureError):
@@ -31,22 +31,112 @@ class HeldError(MeasureError):
     exit_code = 3
 
 
-def measure_here(wish: Wish, progress: Progress) -> Document:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """documents and failures by device, in the devices' order; a device is in one of them."""
+
+    documents: Mapping[str, Document]
+    failures: Mapping[str, CompressError]
+
+
+def job_for(
+    bundle: Path,
+    other: Path | None = None,
+    engine: str | None = None,
+    profile: str = "default",
+    profile_operators: bool = False,
+    **more: Any,
+) -> Job:
+    """A job for one bundle, or for two to compare. more: other fields of edge_protocol.Job.
+
+    Raises:
+        UsageError: the bundles do not fit together.
+        MeasureError: one of them is damaged.
+    """
+    try:
+        subjects, pairs = subjects_of(str(bundle), str(other) if other else None, engine)
+    except EdgeError as error:
+        raise in_our_words(error) from error
+    return Job(subjects, pairs, PROFILES[profile], operators=profile_operators, **more)
+
+
+def measure_on(devices: Sequence[Device], job: Job, say: Say, logs: Path | None = None) -> Measured:
+    """The job on every device at once. One that fails does not spoil the others; logs: folder for NAME.log."""
+
+    def task(connection: Connection, write: Callable[[str], None]) -> Document:
+        device = connection.device
+        mine = replace(job, threads=device.threads or job.threads,
+                       energy=device.energy if job.energy == "auto" else job.energy)  # fmt: skip
+        if device.kind == "ssh":
+            return measure_there(connection, mine, say, write)
+        if device.kind == "gpu":
+            raise UsageError("bundles are not timed on a GPU by this version", f"device {device.name}", "leave it out")
+        return measure_here(mine, lambda done, total, note: say(device.name, done / total, note))
+
+    outcomes = on_each(devices, task, logs=logs)
+    return Measured(
+        {o.device.name: o.value for o in outcomes if o.value is not None},
+        {o.device.name: o.error for o in outcomes if o.error is not None},
+    )
+
+
+def measure_here(job: Job, progress: Callable[[float, float, str], None]) -> Document:
     """Measure on this machine.
 
     Raises:
-        UsageError: the bundles do not fit the wish.
         HeldError: somebody else measures here.
-        MeasureError: a bundle was refused, or a process failed.
+        UsageError, MeasureError: a bundle was refused, or a process failed.
     """
     try:
-        other = str(wish.other) if wish.other else None
-        subjects, pairs = subjects_of(str(wish.bundle), other, wish.engine)
-        job = Job(subjects, pairs, PROFILES[wish.profile], wish.threads, batch=wish.batch, seed=wish.seed)
-        with held(f"compress measure {wish.bundle}"):
+        with held(f"compress measure {job.subjects[0].bundle}"):
             return edge_protocol.measure(job, progress)
     except EdgeError as error:
         raise in_our_words(error) from error
+
+
+def measure_there(connection: Connection, job: Job, say: Say, write: Callable[[str], None]) -> Document:
+    """Send the bundles and the job, follow the run, bring the document back.
+
+    Raises:
+        DeviceError: as Connection.run_job.
+        MeasureError: the measurement failed there; its last words.
+    """
+    name, said = connection.device.name, []
+
+    def listen(text: str) -> None:
+        write(text)
+        for line in text.splitlines():
+            kind, _, rest = line.partition(" ")
+            share, _, note = rest.partition(" ")
+            if kind == "progress":
+                say(name, float(share), note)
+            elif line.strip():
+                said.append(line)
+
+    with tempfile.TemporaryDirectory(prefix="compress-measure-") as scratch:
+        folder, results = Path(scratch) / "job", Path(scratch) / "results"
+        pack(replace(job, emulated=job.emulated or connection.probe().emulated), folder)
+        command = ["{python}", "-m", "edge_runtime.edge_bench", "--job", "job.json", "--out", f"out/{RESULT}"]
+        done = connection.run_job(folder, command, results=results, on_output=listen)
+        if not (results / RESULT).exists():
+            last = "\n    ".join(["its last words:", *said[-LAST_LINES:]]) if said else "it said nothing"
+            what = f"the measurement ended with code {done.code}; {last}"
+            raise MeasureError(what, f"device {name}", f"`compress devices --device {name}` says what it lacks")
+        document = read_document(results / RESULT)
+    document["events"] += [{"kind": "transport", "text": text, "void": False} for text in done.events]
+    return document
+
+
+def pack(job: Job, folder: Path) -> None:
+    """The job and copies of its bundles as a folder that can be sent; each bundle once."""
+    places: dict[str, str] = {}
+    for subject in job.subjects:
+        if subject.bundle not in places:
+            places[subject.bundle] = f"bundles/{len(places)}"
+            shutil.copytree(subject.bundle, folder / places[subject.bundle])
+    (folder / "out").mkdir(parents=True)
+    packed = replace(job, subjects=tuple(replace(s, bundle=places[s.bundle]) for s in job.subjects))
+    (folder / "job.json").write_text(json.dumps(asdict(packed)))
 
 
 def in_our_words(error: EdgeError) -> CompressError:

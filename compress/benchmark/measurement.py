@@ -1,16 +1,21 @@
 """measurement.json: what `compress measure` found on each device, and why one is missing."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compress.errors import UsageError
+from edge_runtime.edge_bench import lines
+
+from compress.benchmark.estimate import Watts, with_estimates
+from compress.errors import CompressError, UsageError
 
 FORMAT, VERSION = "compress.measurement", 1
 EDGE_FORMAT, EDGE_VERSION = "edge-bench", 1
+_KEYS = {"label", "host", "models", "pairs", "events", "void", "threads", "cores", "profile", "started", "seconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,19 @@ class Measurement:
     failures: Mapping[str, str] = field(default_factory=dict)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
+    @classmethod
+    def of(
+        cls,
+        bundle: Path,
+        other: Path | None,
+        documents: Mapping[str, dict[str, Any]],
+        failures: Mapping[str, CompressError],
+        watts: Watts | None,
+    ) -> "Measurement":
+        """From what the devices gave; watts: estimate energy where none was measured."""
+        found = {k: with_estimates(d, watts) if watts else d for k, d in documents.items()}
+        return cls(str(bundle), str(other) if other else None, found, {k: str(e) for k, e in failures.items()})
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for measurement.json."""
         return {
@@ -34,6 +52,27 @@ class Measurement:
             "devices": dict(self.documents),
             "failures": dict(self.failures),
         }
+
+    def text(self) -> str:
+        """The same as text."""
+        return json.dumps(self.to_json(), indent=1) + "\n"
+
+
+def render(found: Measurement) -> str:
+    """For a terminal: one device after the other."""
+    parts = []
+    for name, document in found.documents.items():
+        head = f"{name}: " if len(found.documents) > 1 else ""
+        parts.append("\n".join([head + lines(document)[0], *lines(document)[1:]]))
+    return "\n\n".join(parts)
+
+
+def write(found: Measurement, folder: Path) -> None:
+    """measurement.json into the folder, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / ".measurement.json.part"
+    part.write_text(found.text())
+    os.replace(part, folder / "measurement.json")
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -54,7 +93,6 @@ def read_document(path: Path) -> dict[str, Any]:
     if doc.get("version") != EDGE_VERSION:
         what = f"it is of version {doc.get('version')!r}, this compress reads {EDGE_VERSION}"
         raise UsageError(what, str(path), "use the same version of edge_runtime on the device as here")
-    wanted = {"label", "host", "models", "pairs", "events", "void", "threads", "cores", "profile"}
-    if missing := sorted(wanted - set(doc)):
+    if missing := sorted(_KEYS - set(doc)):
         raise UsageError(f"it lacks {', '.join(missing)}", str(path), fix)
     return doc

@@ -1,6 +1,7 @@
 """`compress measure`: latency, memory and energy of a bundle on devices, with or without a run around it."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,6 +9,16 @@ import click
 @click.command("measure")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--vs", "other", type=click.Path(path_type=Path), help="Another bundle, timed beside this one.")
+@click.option("--device", "names", multiple=True, metavar="NAME", help="Where; several are measured at once.  [cpu]")
+@click.option("--devices", "file", type=click.Path(path_type=Path), help="The devices.yaml; see `compress devices`.")
+@click.option(
+    "--read",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A result that edge-bench wrote on a device of yours; stands beside the others under its file's name.",
+)
 @click.option("--engine", type=click.Choice(["onnx", "tflite"]), help="One format only; default: all the bundle holds.")
 @click.option(
     "--profile",
@@ -18,40 +29,58 @@ import click
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the engine.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Of the throughput run.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write measurement.json and the report here.")
+@click.option(
+    "--energy",
+    default="auto",
+    metavar="METER",
+    show_default=True,
+    help="auto, none, a meter that `compress devices` lists, csv:FILE, serial:TTY@BAUD, or estimate.",
+)
+@click.option("--watts-per-core", metavar="LOW-HIGH", help="With --energy estimate: what a busy core draws.")
+@click.option(
+    "--profile-operators", is_flag=True, help="Also time every operator: which cost the time, which are float."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the order of blocks.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for measurement.json, measurement.html and logs.")
 @click.option("--json", "as_json", is_flag=True, help="Print measurement.json instead of text.")
 def command(
     bundle: Path,
     other: Path | None,
+    names: tuple[str, ...],
+    file: Path | None,
+    files: tuple[Path, ...],
     engine: str | None,
-    profile: str,
-    threads: int,
-    batch: int,
+    energy: str,
+    watts_per_core: str | None,
     out: Path | None,
     as_json: bool,
+    **settings: Any,
 ) -> None:
-    """Measure BUNDLE: latency, start-up, memory, throughput and CPU time, each with what it is worth.
+    """Measure BUNDLE: latency, start-up, memory, throughput, CPU time and energy, each with what it is worth.
 
-    Exit code 0: measured. 1: void, or a device failed. 2: the call is wrong. 3: the machine is being measured already.
+    Exit code 0: measured. 1: void, or a device failed. 2: the call is wrong. 3: the device is being measured already.
     """
-    import json
+    from compress.benchmark.bundles import job_for, measure_on
+    from compress.benchmark.estimate import parse_watts
+    from compress.benchmark.measurement import Measurement, read_document, render, write
+    from compress.devices.load import choose, load_devices
 
-    from edge_runtime.edge_bench import lines
+    watts = parse_watts(energy, watts_per_core)
+    devices = choose(load_devices(file), names or (() if files else ("cpu",)))
+    given = {path.stem: read_document(path) for path in files}
+    job = job_for(bundle, other, engine, energy="none" if watts else energy, **settings)
 
-    from compress.benchmark.bundles import Wish, measure_here
-    from compress.benchmark.measurement import Measurement
+    def say(device: str, share: float, note: str) -> None:
+        click.echo(f"{device}: {100 * min(share, 1.0):3.0f} %  {note}", err=True)
 
-    wish = Wish(bundle=bundle, other=other, engine=engine, profile=profile, threads=threads, batch=batch)
-
-    def say(done: float, total: float, note: str) -> None:
-        click.echo(f"{100 * min(done / total, 1.0):3.0f} %  {note}", err=True)
-
-    document = measure_here(wish, say)
-    found = Measurement(str(bundle), str(other) if other else None, {"cpu": document})
-    text = json.dumps(found.to_json(), indent=1) + "\n"
+    measured = measure_on(devices, job, say, out / "logs" if out else None)
+    if len(measured.failures) == 1 and not measured.documents and not given:
+        raise next(iter(measured.failures.values()))
+    found = Measurement.of(bundle, other, {**measured.documents, **given}, measured.failures, watts)
     if out:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "measurement.json").write_text(text)
-    click.echo(text if as_json else "\n".join(lines(document)))
-    if document["void"]:
+        write(found, out)
+    click.echo(found.text() if as_json else render(found), nl=not as_json)
+    for name, error in measured.failures.items():
+        click.echo(f"{name} failed: {error}", err=True)
+    if measured.failures or any(d["void"] for d in found.documents.values()):
         raise click.exceptions.Exit(1)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime import __version__
 from edge_runtime.edge_events import told
-from edge_runtime.edge_protocol import PROFILES, Job, MeasureError, Subject, measure
+from edge_runtime.edge_protocol import PROFILES, Job, MeasureError, Subject, measure, read_job
 from edge_runtime.errors import EdgeError, InputError
 from edge_runtime.manifest import read_manifest
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         job = make_job(options)
-        with held(f"edge-bench {options.bundle}"):
+        with held(f"edge-bench {options.bundle or options.job}"):
             document = measure(job, _say if options.progress else lambda *_: None)
         if options.out:
             write_whole(options.out, json.dumps(document, indent=1) + "\n")
@@ -59,7 +59,8 @@ _ENERGY = "auto (default), none, a kind that `compress devices` lists, csv:FILE 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-bench", description="Measure compress bundles on this machine.")
     parser.add_argument("--version", action="version", version=f"edge-bench {__version__}")
-    parser.add_argument("bundle", metavar="BUNDLE", help="the folder that holds manifest.json")
+    parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help="the folder that holds manifest.json")
+    parser.add_argument("--job", type=Path, metavar="FILE", help="a whole job instead, as compress sends it to devices")
     parser.add_argument("--vs", metavar="BUNDLE", help="another bundle, timed beside this one: a ratio with interval")
     parser.add_argument("--engine", choices=("onnx", "tflite"), help="default: every format that the bundle holds")
     parser.add_argument(
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cores", type=_cores, metavar="A,B", help="to pin to; default: the best N")
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="of the throughput run (default 32)")
     parser.add_argument("--energy", default="auto", metavar="METER", help=_ENERGY)
+    parser.add_argument("--profile-operators", action="store_true", help="also time every operator")
     parser.add_argument("--emulated", action="store_true", help="an emulator runs this: outputs are checked, not timed")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the order of blocks")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all samples and facts here, as JSON")
@@ -87,13 +89,17 @@ def make_job(options: argparse.Namespace) -> Job:
     """What the command line asks for.
 
     Raises:
-        InputError: a batch of none, the same bundle twice, or no common format to compare.
+        InputError: no bundle, a batch of none, or no common format to compare.
     """
+    if (options.bundle is None) == (options.job is None):
+        raise InputError("want a BUNDLE or --job FILE", "edge-bench", "see edge-bench --help")
+    if options.job is not None:
+        return read_job(options.job)
     if options.batch < 1:
         raise InputError(f"a batch of {options.batch}", "--batch", "give 1 or more")
     subjects, pairs = subjects_of(options.bundle, options.vs, options.engine)
     return Job(subjects, pairs, PROFILES[options.profile], options.threads, options.cores, options.batch,
-               options.energy, options.emulated, options.seed)  # fmt: skip
+               options.energy, options.profile_operators, options.emulated, options.seed)  # fmt: skip
 
 
 def subjects_of(
@@ -186,6 +192,7 @@ def lines(document: dict[str, Any]) -> list[str]:
             out.append("  latency       void")
         else:
             out += [*_figures(model["summary"]), f"  energy        {energy_words(model['energy'])}"]
+            out += _operators(model["operators"])
     if label == "measured" and not document["void"]:
         for pair in document["pairs"]:
             out += ["", f"{pair['this']} against {pair['reference']}: {ratio_words(pair)}"]
@@ -199,10 +206,26 @@ def ratio_words(pair: dict[str, Any]) -> str:
     return f"{pair['verdict']} ({interval})"
 
 
+def _operators(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    out = [f"  operators     {found['how']}"]
+    for row in sorted(found["rows"], key=lambda r: -(r["share"] or 0.0)):
+        time = (
+            f"{100 * row['share']:5.1f} %  {row['us']:9.1f} us"
+            if row["share"] is not None
+            else f"{row['provider']:>18}"
+        )
+        out.append(f"    {time}  {row['arithmetic']:10}  {row['op']:24}  {row['name']}")
+    return out + [f"  operators     {text}" for text in found["verdict"]]
+
+
 def energy_words(energy: dict[str, Any]) -> str:
     """`1.23 mJ an inference, 0.81 above idle (RAPL: package-0, ...)`, or why there is none."""
     if energy["label"] == "none":
         return f"none: {energy['why']}"
+    if energy["label"] == "estimated":
+        return f"estimated {energy['low_mj']:.4g} to {energy['high_mj']:.4g} mJ an inference: {energy['assumption']}"
     total, net = (f"{energy[k + '_mj']:.4g}{_range(energy[k + '_ci95'])}" for k in ("total", "net"))
     check = energy["disturbance"]
     read = f"; latency while it is read x{check['ratio']:.3f}" if check else ""

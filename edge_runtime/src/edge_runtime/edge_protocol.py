@@ -83,7 +83,7 @@ class Job:
     """A measurement. pairs: (reference, this) by name, timed beside each other; a model in no pair is timed alone.
 
     cores: to pin to; None chooses the best `threads` ones. batch: of the throughput run. energy: which meter, as
-    edge_meters.open_meter wants it.
+    edge_meters.open_meter wants it. operators: time each one too.
     """
 
     subjects: tuple[Subject, ...]
@@ -93,8 +93,28 @@ class Job:
     cores: tuple[int, ...] | None = None
     batch: int = 32
     energy: str = "none"
+    operators: bool = False
     emulated: bool = False
     seed: int = 0
+
+
+def read_job(path: Path) -> Job:
+    """A job from its JSON form, `asdict` of it; bundle paths are relative to the file's folder.
+
+    Raises:
+        MeasureError: it is no job.
+    """
+    try:
+        doc = json.loads(path.read_text())
+        subjects = tuple(Subject(s["name"], str((path.parent / s["bundle"]).resolve()), s["engine"])
+                         for s in doc.pop("subjects"))  # fmt: skip
+        pairs = tuple((a, b) for a, b in doc.pop("pairs"))
+        cores = doc.pop("cores")
+        return Job(subjects, pairs, Profile(**doc.pop("profile")), cores=cores and tuple(cores), **doc)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MeasureError(
+            f"this is no job: {error}", str(path), "use the same compress here and on the device"
+        ) from error
 
 
 def measure(job: Job, report: Report = lambda done, total, note: None) -> dict[str, Any]:
@@ -150,6 +170,7 @@ class _Bench:
             self.total = self._expected(groups)
             self._time(groups)
             self._starts()
+            self._operators()
             self._energies()
         return {
             "format": FORMAT,
@@ -191,8 +212,11 @@ class _Bench:
                 missing = error
                 self.events.append(Event("not-measured", f"{subject.name} is not measured: {error.what}"))
                 continue
-            self.models[subject.name] = {**facts, "threads": self.job.threads, "processes": [], "starts": [],
-                                         "throughput": None, "energy": self._no_energy()}  # fmt: skip
+            self.models[subject.name] = {
+                **facts,
+                **{"threads": self.job.threads, "processes": [], "starts": [], "throughput": None},
+                **{"operators": None, "energy": self._no_energy()},
+            }
             if not facts["check"]["ok"]:
                 text = f"{subject.name} gives other answers here than where it was made: {facts['check']['message']}"
                 self.events.append(Event("wrong-output", text))
@@ -237,6 +261,11 @@ class _Bench:
                 more: dict[str, Any] = {"seconds": profile.throughput_s, "batch": self.job.batch}
                 mine["throughput"] = self._ask("throughput", [subject], limit_s, **more)[subject.name]
                 self._advance(2 * profile.throughput_s, f"{subject.name}, throughput")
+
+    def _operators(self) -> None:
+        if self.job.operators:
+            for subject in (s for s in self.job.subjects if s.name in self.models):
+                self.models[subject.name]["operators"] = self._ask("operators", [subject], ANSWER_S)[subject.name]
 
     def _no_energy(self) -> dict[str, Any]:
         """What stands in energy's place until it is measured, if it ever is."""

@@ -269,6 +269,17 @@ def inspect(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def operators(job: dict[str, Any]) -> dict[str, Any]:
+    """Every operator of one model: its time where the engine tells, its arithmetic."""
+    from edge_runtime import edge_operators
+
+    (subject,) = job["subjects"]
+    model = opened(subject, job["threads"])
+    found = edge_operators.operators(model, first_example(model), job["threads"])
+    verdict = edge_operators.verdict(model.entry.precision, found)
+    return {subject["name"]: {**found, "verdict": verdict}}
+
+
 def opened(subject: dict[str, Any], threads: int) -> Any:
     """The subject's model, opened as an app would."""
     from edge_runtime.model import load
@@ -306,6 +317,7 @@ JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "throughput": throughput,
     "blocks": blocks,
     "energy": energy,
+    "operators": operators,
     "inspect": inspect,
 }
 
