@@ -1,7 +1,6 @@
 """Bundles measured as they are, without a run around them: what `compress measure` does here and on devices."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,14 +9,16 @@ from typing import Any
 
 from edge_runtime import edge_protocol
 from edge_runtime.edge_bench import BusyError, held, subjects_of
-from edge_runtime.edge_protocol import PROFILES, Job
+from edge_runtime.edge_protocol import PROFILES, Job, Subject
 from edge_runtime.errors import EdgeError, InputError
+from edge_runtime.manifest import read_manifest
 
 from compress.benchmark.latency import Document
 from compress.benchmark.measurement import read_document
-from compress.devices.connection import Connection
+from compress.devices.connection import Connection, files_under
 from compress.devices.fleet import on_each
 from compress.devices.schema import Device
+from compress.devices.wheelhouse import require_engine
 from compress.errors import CompressError, MeasureError, UsageError
 
 Say = Callable[[str, float, str], None]  # device, share of the work done, what is under way
@@ -61,7 +62,10 @@ def job_for(
 
 
 def measure_on(devices: Sequence[Device], job: Job, say: Say, logs: Path | None = None) -> Measured:
-    """The job on every device at once. One that fails does not spoil the others; logs: folder for NAME.log."""
+    """The job on every device; one that fails does not spoil the others. logs: folder for NAME.log.
+
+    Devices behind ssh are measured at once. This machine comes after them: following them would disturb it.
+    """
 
     def task(connection: Connection, write: Callable[[str], None]) -> Document:
         device = connection.device
@@ -73,10 +77,13 @@ def measure_on(devices: Sequence[Device], job: Job, say: Say, logs: Path | None 
             raise UsageError("bundles are not timed on a GPU by this version", f"device {device.name}", "leave it out")
         return measure_here(mine, lambda done, total, note: say(device.name, done / total, note))
 
-    outcomes = on_each(devices, task, logs=logs)
+    outcomes = {o.device.name: o for o in on_each([d for d in devices if d.kind == "ssh"], task, logs=logs)}
+    for device in (d for d in devices if d.kind != "ssh"):
+        outcomes |= {o.device.name: o for o in on_each([device], task, logs=logs)}
+    ordered = [outcomes[d.name] for d in devices]
     return Measured(
-        {o.device.name: o.value for o in outcomes if o.value is not None},
-        {o.device.name: o.error for o in outcomes if o.error is not None},
+        {o.device.name: o.value for o in ordered if o.value is not None},
+        {o.device.name: o.error for o in ordered if o.error is not None},
     )
 
 
@@ -98,8 +105,10 @@ def measure_there(connection: Connection, job: Job, say: Say, write: Callable[[s
     """Send the bundles and the job, follow the run, bring the document back.
 
     Raises:
-        DeviceError: as Connection.run_job.
+        DeviceError: as Connection.run_job; or it has no engine for any of the models.
+        HeldError: somebody else measures there.
         MeasureError: the measurement failed there; its last words.
+        UsageError: its result cannot be read.
     """
     name, said = connection.device.name, []
 
@@ -113,30 +122,45 @@ def measure_there(connection: Connection, job: Job, say: Say, write: Callable[[s
             elif line.strip():
                 said.append(line)
 
+    require_engine(connection.probe(), sorted({f for s in job.subjects for f in formats_of(s)}))
     with tempfile.TemporaryDirectory(prefix="compress-measure-") as scratch:
-        folder, results = Path(scratch) / "job", Path(scratch) / "results"
-        pack(replace(job, emulated=job.emulated or connection.probe().emulated), folder)
+        results = Path(scratch) / "results"
+        files = packed(replace(job, emulated=job.emulated or connection.probe().emulated), Path(scratch))
         command = ["{python}", "-m", "edge_runtime.edge_bench", "--job", "job.json", "--out", f"out/{RESULT}"]
-        done = connection.run_job(folder, command, results=results, on_output=listen)
+        done = connection.run_job(files, command, results=results, on_output=listen)
         if not (results / RESULT).exists():
             last = "\n    ".join(["its last words:", *said[-LAST_LINES:]]) if said else "it said nothing"
             what = f"the measurement ended with code {done.code}; {last}"
-            raise MeasureError(what, f"device {name}", f"`compress devices --device {name}` says what it lacks")
+            kind = HeldError if done.code == BusyError.exit_code else MeasureError
+            raise kind(what, f"device {name}", f"`compress devices --device {name}` says what it has and lacks")
         document = read_document(results / RESULT)
     document["events"] += [{"kind": "transport", "text": text, "void": False} for text in done.events]
     return document
 
 
-def pack(job: Job, folder: Path) -> None:
-    """The job and copies of its bundles as a folder that can be sent; each bundle once."""
+def formats_of(subject: Subject) -> list[str]:
+    """The formats that would do for it.
+
+    Raises:
+        MeasureError: its bundle is damaged.
+    """
+    try:
+        return [subject.engine] if subject.engine else [m.format for m in read_manifest(Path(subject.bundle)).models]
+    except EdgeError as error:
+        raise in_our_words(error) from error
+
+
+def packed(job: Job, scratch: Path) -> dict[str, Path]:
+    """The job's files by their path on a device; each bundle once."""
     places: dict[str, str] = {}
+    files: dict[str, Path] = {"job.json": scratch / "job.json"}
     for subject in job.subjects:
         if subject.bundle not in places:
             places[subject.bundle] = f"bundles/{len(places)}"
-            shutil.copytree(subject.bundle, folder / places[subject.bundle])
-    (folder / "out").mkdir(parents=True)
-    packed = replace(job, subjects=tuple(replace(s, bundle=places[s.bundle]) for s in job.subjects))
-    (folder / "job.json").write_text(json.dumps(asdict(packed)))
+            files |= files_under(Path(subject.bundle), f"{places[subject.bundle]}/")
+    there = replace(job, subjects=tuple(replace(s, bundle=places[s.bundle]) for s in job.subjects))
+    files["job.json"].write_text(json.dumps(asdict(there)))
+    return files
 
 
 def in_our_words(error: EdgeError) -> CompressError:
