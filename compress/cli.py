@@ -151,7 +151,17 @@ def plan(recipe: Path, overrides: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("run_folder", type=click.Path(path_type=Path))
 def report(run_folder: Path) -> None:
-    """Rebuild the reports of a finished run from its result.json and print the table."""
+    """Rebuild the reports of a finished run from its result.json and print the table.
+
+    Given a monitor's SQLite file from a device, draw that: traffic, drift, alarms and accuracy over time.
+    """
+    from compress.report.watched import is_monitor_file
+
+    if is_monitor_file(run_folder):
+        from compress.report.watch_page import write_watch_report
+
+        click.echo(write_watch_report(run_folder))
+        return
     from compress.report.build import write_reports
     from compress.report.table import render
     from compress.result import load_result

@@ -28,13 +28,14 @@ def write_texts(drawn: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
         UsageError: the folder cannot be written.
     """
     try:
-        return tuple(_write(folder / name, text) for name, text in drawn.items())
+        return tuple(write_file(folder / name, text) for name, text in drawn.items())
     except OSError as error:
         what = f"the report cannot be written: {error.strerror or error}"
         raise UsageError(what, str(folder), "give a folder that exists and can be written") from error
 
 
-def _write(path: Path, text: str) -> Path:
+def write_file(path: Path, text: str) -> Path:
+    """Write a report, whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
