@@ -15,7 +15,7 @@ from compress.data import extra, hub
 from compress.data.dataset import Dataset, digest_arrays
 from compress.data.splits import make_dataset
 from compress.errors import DataError, MissingExtraError
-from compress.readers import gestures, idx, images, npz, table
+from compress.readers import gestures, idx, images, movie_sentences, npz, table
 from compress.readers.python import read_python
 from compress.readers.raw import Raw
 from compress.recipe.facts import GESTURES_LENGTH, columns_of
@@ -88,6 +88,10 @@ def open_data(config: DataConfig, seed: int, task: str = "image-classification")
         return DataHandle(config.source, (path,), config.source, lambda: _read_csv(path, (8, 8), 1 / 16), config, seed)
     if config.source == "gestures":
         return _open_gestures(config, seed)
+    if config.source == "movie-sentences":
+        path = movie_sentences.find_archive()
+        read = partial(movie_sentences.read_movie_sentences, path)
+        return DataHandle(config.source, (path,), config.source, read, config, seed)
     if config.source == "fashion-mnist":
         return _open_fashion_mnist(config, seed)
     if config.idx is not None:

@@ -5,11 +5,15 @@ arXiv:1910.01108) have the same layers. One text at a time, never pairs: the seg
 of the positions' table.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from compress.errors import ModelError
 from compress.model.graph import Graph, Node
 
+_LAYER = re.compile(r"layer(\d+)(?=_)")
 Pooling = Literal["mean", "first"]
 Head = Literal["linear", "tanh-linear", "relu-linear"]
 
@@ -86,3 +90,40 @@ class _Builder:
         y = self.add(f"{name}_ffn_gelu", "gelu", y)
         y = self.linear(f"{name}_ffn_out", y, s.ffn, width)
         return self.norm(f"{name}_norm", self.add(f"{name}_add", "add", x, y))
+
+
+def layer_count(graph: Graph) -> int:
+    """How many transformer layers a graph of bert_graph's form has."""
+    return max((int(m[1]) for n in graph if (m := _LAYER.match(n.name))), default=0)
+
+
+def keep_layers(graph: Graph, layers: Sequence[int]) -> tuple[Graph, dict[str, str]]:
+    """The encoder with some of its layers, numbered anew, and {new node: old node} for whoever copies weights.
+
+    layers: ascending, from 1.
+
+    Raises:
+        ModelError: the graph has no such layers.
+    """
+    have = layer_count(graph)
+    if list(layers) != sorted(set(layers)) or not layers or layers[0] < 1 or layers[-1] > have:
+        what = f"layers {list(layers)} are not some of 1 to {have}, ascending"
+        fix = "name layers of the teacher" if have else "from_teacher takes text encoders; name a net instead"
+        raise ModelError(what, "from_teacher.layers", fix)
+    new = {old: i for i, old in enumerate(layers, start=1)}
+    nodes, names = [], dict[str, str]()
+    stand_in: dict[str, str] = {}  # a layer's last norm -> what stands where it stood
+    last = "embedding_norm"
+    for node in graph:
+        match = _LAYER.match(node.name)
+        number = int(match[1]) if match else 0
+        if match and number not in new:
+            stand_in[f"layer{number}_norm"] = last
+            continue
+        name = node.name if match is None else f"layer{new[number]}{node.name[match.end() :]}"
+        stand_in[node.name] = name
+        nodes.append(Node(name, node.op, tuple(stand_in[i] for i in node.inputs), node.attrs))
+        names[name] = node.name
+        if match and node.name == f"layer{number}_norm":
+            last = name
+    return Graph(tuple(nodes), stand_in[graph.output]), names

@@ -3,6 +3,9 @@
 Channels are tied by every operator that maps channel i to channel i: batch norm, activations, pooling, quantize,
 depthwise convolutions, and additions, which tie both operands. Removing channel i of a group means: row i of each
 producer's and follower's parameters, and column i (or the columns it became by flattening) of each consumer's weight.
+
+In text models a channel of an attention is a whole head: the features of one head in queries, keys and values. The
+features between layers (embedding, shortcuts, norms) stay: a norm mixes all of them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +13,9 @@ from dataclasses import dataclass
 
 from compress.errors import ModelError
 from compress.model.graph import LAYERS, Graph, Node, match_layers
-from compress.model.shapes import count_macs, infer_shapes
+from compress.model.shapes import count_macs, features_of, infer_shapes
+
+_SEQUENCES = ("embedding", "positions", "layer_norm", "attention", "token_mean", "first_token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class ChannelGroup:
     followers: depthwise convolutions and batch norms along the way; axis 0 of every parameter that has one.
     consumers: convolutions and linear layers that read them; axis 1 of their weight.
     reason: why they cannot be pruned; empty if they can.
+    width: features of a producer's output that make one channel: those of a head, else 1.
     """
 
     name: str
@@ -39,6 +45,11 @@ class ChannelGroup:
     followers: tuple[Tie, ...]
     consumers: tuple[Tie, ...]
     reason: str = ""
+    width: int = 1
+
+    def multiple(self, round_to: int) -> int:
+        """The number of channels that is a multiple of round_to features: whole heads have many."""
+        return -(-round_to // self.width)
 
     @property
     def prunable(self) -> bool:
@@ -59,6 +70,7 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
     """
     shapes = infer_shapes(graph)
     sets = _Sets()
+    widths: dict[str, int] = {}  # features of a head, by attention node
     repeat: dict[str, int] = {}  # features of a node's output per channel of its group
     reasons: list[tuple[str, str]] = []  # (node, why its group cannot be pruned)
     for node in graph:
@@ -66,6 +78,15 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
         repeat[node.name] = 1
         if node.op == "input":
             reasons.append((node.name, "its channels are those of the net's input"))
+        elif node.op in _SEQUENCES:
+            if node.op == "attention":
+                for source in node.inputs[:3]:
+                    sets.unite(node.name, source)
+                widths[node.name] = node.attrs["head_features"]
+            elif node.op != "embedding":
+                sets.unite(node.name, node.inputs[0])
+            if node.op in ("embedding", "layer_norm", "positions"):
+                reasons.append((node.name, "its features run through all layers, and a norm mixes them"))
         elif node.op in LAYERS and not is_depthwise(node):
             if node.attrs.get("groups", 1) > 1:
                 why = f"{node.name} is a grouped convolution, whose channels belong to blocks"
@@ -97,11 +118,16 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
         if not layers:
             continue
         name = layers[0].name
-        channels = shapes[name][0]
+        width = next((widths[n.name] for n in nodes if n.name in widths), 1)
+        channels = features_of(shapes[name]) // width
         reason = why_not.get(root, "it has a single channel" if channels == 1 else "")
-        followers = tuple(Tie(n.name, repeat[n.name]) for n in nodes if n.op == "batch_norm" or is_depthwise(n))
+        followers = tuple(
+            Tie(n.name, repeat[n.name]) for n in nodes if n.op in ("batch_norm", "attention") or is_depthwise(n)
+        )
         producers = tuple(n.name for n in layers if not is_depthwise(n))
-        groups.append(ChannelGroup(name, channels, producers, followers, tuple(readers.get(root, ())), reason))
+        ties = tuple(readers.get(root, ()))
+        consumers = tuple(Tie(t.node, t.repeat * width) for t in ties) if width > 1 else ties
+        groups.append(ChannelGroup(name, channels, producers, followers, consumers, reason, width))
     order = {n.name: i for i, n in enumerate(graph)}
     return tuple(sorted(groups, key=lambda g: order[g.name]))
 
@@ -158,11 +184,13 @@ def with_channels(graph: Graph, keep: Mapping[str, int]) -> Graph:
             raise ModelError(f"{left} channels of {group.channels}", f"group {name!r}", "keep at least 1, at most all")
         for producer in group.producers:
             key = "out_channels" if graph.node(producer).op == "conv2d" else "out_features"
-            changes.setdefault(producer, {})[key] = left
+            changes.setdefault(producer, {})[key] = left * group.width
         for tie in group.followers:
             width = left * tie.repeat
             if graph.node(tie.node).op == "batch_norm":
                 new = {"channels": width}
+            elif graph.node(tie.node).op == "attention":
+                new = {"heads": left}
             else:
                 new = {"in_channels": width, "out_channels": width, "groups": width}
             changes.setdefault(tie.node, {}).update(new)
@@ -186,7 +214,7 @@ def narrow_evenly(
     limit, groups = goal * cost(graph), tuple(groups)
     wide = {g.name: g.channels for g in groups}
     for share in range(99, -1, -1):
-        narrow = {g.name: _rounded(g.channels * share / 100, round_to, g.channels) for g in groups}
+        narrow = {g.name: _rounded(g.channels * share / 100, g.multiple(round_to), g.channels) for g in groups}
         if narrow != wide and cost(with_channels(graph, narrow)) <= limit:
             break
         wide = narrow

@@ -1,7 +1,7 @@
-"""Text classifiers and encoders of the Hugging Face libraries, read from their files: config.json and safetensors.
+"""Text classifiers and encoders of the Hugging Face libraries as their config.json describes them.
 
-Nothing of theirs is imported: the architecture is rebuilt as a graph (`bert.py`), the weights are renamed. So a folder
-is only ever data. Families: BERT (MiniLM too) and DistilBERT.
+Nothing of theirs is imported: the architecture is rebuilt as a graph (`bert.py`), and `encoder_weights.py` renames the
+weights. So a folder is only ever data. Families: BERT (MiniLM too) and DistilBERT.
 """
 
 import json
@@ -10,19 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from compress.errors import ModelError
 from compress.model.bert import BertShape, Head, Pooling, bert_graph
 from compress.model.graph import Graph
-from compress.model.model import Model
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
-_PICKLED = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
+PICKLED = ("pytorch_model.bin", "model.bin", "pytorch_model.pt")
 _CONVERT = (
-    "python -c \"from transformers import AutoModel; m = AutoModel.from_pretrained('{0}'); "
-    "m.save_pretrained('{0}', safe_serialization=True)\""
+    'python -c "from transformers import AutoConfig, AutoTokenizer; import transformers as t; '
+    "c = AutoConfig.from_pretrained('{0}'); m = getattr(t, c.architectures[0]).from_pretrained('{0}'); "
+    "m.save_pretrained('converted'); AutoTokenizer.from_pretrained('{0}').save_pretrained('converted')\""
 )
 _HEADS: dict[str, tuple[Pooling, Head]] = {  # architecture -> how its classifier reads the encoder
     "BertForSequenceClassification": ("first", "tanh-linear"),
@@ -92,40 +89,6 @@ def read_graph(folder: Path, max_length: int, classes: int) -> Graph:
         raise ModelError(f"config.json makes no net: {error}", str(folder), "copy the whole folder again") from error
 
 
-def read_model(folder: Path, max_length: int, classes: int, seed: int) -> Model:
-    """The encoder with its weights; its own classifier where it has one for as many classes, else a fresh one.
-
-    Raises:
-        ModelError: the folder has no safetensors weights, or they do not fit config.json.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    from compress.model.module import initial_model
-
-    found, path = read_config(folder, max_length), weights_file(folder)
-    try:
-        stored = load_file(path)
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise ModelError(f"it cannot be read: {error}", str(path), "copy the file again from where it came") from error
-    graph = read_graph(folder, max_length, classes)
-    weights = dict(initial_model(graph, seed).weights)
-    own_head = len(found.labels) == classes
-    names = _bert_names(found) if found.family == "bert" else _distilbert_names(found)
-    source = _without_prefix(stored, found.family)
-    for mine, its in names.items():
-        if mine.startswith(("classifier.", "pooler.")) and not own_head:
-            continue
-        if its not in source:
-            raise ModelError(f"it has no tensor {its!r}", str(path), "give the weights that belong to its config.json")
-        weights[mine] = np.asarray(source[its], np.float32)
-    weights["positions.weight"] = _positions(source, found, path)
-    try:
-        return Model(graph, weights)
-    except ModelError as error:
-        raise ModelError(error.what, str(path), "give the weights that belong to its config.json") from error
-
-
 def weights_file(folder: Path) -> Path:
     """The safetensors file of a model folder.
 
@@ -136,14 +99,19 @@ def weights_file(folder: Path) -> Path:
     if path.is_file():
         return path
     if (folder / f"{WEIGHTS}.index.json").is_file():
-        fix = f"save it in one piece: {_CONVERT.format(folder)}".replace("True)", "True, max_shard_size='10GB')")
+        command = _CONVERT.format(folder).replace("('converted')", "('converted', max_shard_size='9GB')", 1)
+        fix = f"save it in one piece: {command}"
         raise ModelError("its weights are spread over several files", str(folder), fix)
-    for name in _PICKLED:
+    for name in PICKLED:
         if (folder / name).is_file():
-            what = f"its weights are pickled ({name}); a pickle can run any code when it is opened, so it is not opened"
-            fix = f"if you trust where it came from, convert it once: {_CONVERT.format(folder)}"
-            raise ModelError(what, str(folder), fix)
+            raise pickled(str(folder), name)
     raise ModelError(f"it holds no {WEIGHTS}", str(folder), f"give a folder with {CONFIG}, {WEIGHTS} and {TOKENIZER}")
+
+
+def pickled(model: str, file: str) -> ModelError:
+    """The error for a model, a folder or a hub id, that has pickled weights alone."""
+    what = f"its weights are pickled ({file}); a pickle can run any code when it is opened, so it is not opened"
+    return ModelError(what, model, f"if you trust where it came from, convert it once: {_CONVERT.format(model)}")
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -204,62 +172,3 @@ def _whole(shape: dict[str, Any]) -> dict[str, Any]:
         if key != "eps" and (type(value) is not int or value < (key != "pad_id")):
             raise ValueError(f"{key} ({value!r})")
     return shape
-
-
-def _without_prefix(stored: Mapping[str, NDArray[Any]], family: str) -> dict[str, NDArray[Any]]:
-    """Encoder names without the `bert.` that a model with a head puts before them; old names of norms renewed."""
-    out = {}
-    for name, array in stored.items():
-        short = name.removeprefix(f"{family}.").replace("LayerNorm.gamma", "LayerNorm.weight")
-        out[short.replace("LayerNorm.beta", "LayerNorm.bias")] = array
-    return out
-
-
-def _positions(source: Mapping[str, NDArray[Any]], found: HubModel, path: Path) -> NDArray[np.float32]:
-    """The first max_length positions, with the embedding of the first segment added where there are segments."""
-    name = "embeddings.position_embeddings.weight"
-    if name not in source:
-        raise ModelError(f"it has no tensor {name!r}", str(path), "give the weights that belong to its config.json")
-    table = np.asarray(source[name], np.float32)[: found.shape.max_length]
-    segments = source.get("embeddings.token_type_embeddings.weight")
-    return table if segments is None else (table + np.asarray(segments, np.float32)[0]).astype(np.float32)
-
-
-def _bert_names(found: HubModel) -> dict[str, str]:
-    names = {"embedding": "embeddings.word_embeddings", "embedding_norm": "embeddings.LayerNorm"}
-    for i in range(found.shape.layers):
-        its = f"encoder.layer.{i}"
-        names |= {
-            **{f"layer{i + 1}_{n}": f"{its}.attention.self.{n}" for n in ("query", "key", "value")},
-            f"layer{i + 1}_attention_out": f"{its}.attention.output.dense",
-            f"layer{i + 1}_attention_norm": f"{its}.attention.output.LayerNorm",
-            f"layer{i + 1}_ffn_in": f"{its}.intermediate.dense",
-            f"layer{i + 1}_ffn_out": f"{its}.output.dense",
-            f"layer{i + 1}_norm": f"{its}.output.LayerNorm",
-        }
-    if found.labels:
-        names |= {"pooler": "pooler.dense", "classifier": "classifier"}
-    return _parameters(names)
-
-
-def _distilbert_names(found: HubModel) -> dict[str, str]:
-    names = {"embedding": "embeddings.word_embeddings", "embedding_norm": "embeddings.LayerNorm"}
-    for i in range(found.shape.layers):
-        its = f"transformer.layer.{i}"
-        names |= {
-            **{f"layer{i + 1}_{n}": f"{its}.attention.{n[0]}_lin" for n in ("query", "key", "value")},
-            f"layer{i + 1}_attention_out": f"{its}.attention.out_lin",
-            f"layer{i + 1}_attention_norm": f"{its}.sa_layer_norm",
-            f"layer{i + 1}_ffn_in": f"{its}.ffn.lin1",
-            f"layer{i + 1}_ffn_out": f"{its}.ffn.lin2",
-            f"layer{i + 1}_norm": f"{its}.output_layer_norm",
-        }
-    if found.labels:
-        names |= {"pooler": "pre_classifier", "classifier": "classifier"}
-    return _parameters(names)
-
-
-def _parameters(names: Mapping[str, str]) -> dict[str, str]:
-    out = {f"{mine}.{p}": f"{its}.{p}" for mine, its in names.items() for p in ("weight", "bias")}
-    del out["embedding.bias"]
-    return out

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from compress.errors import ModelError
+from compress.model.bert import BertShape, bert_graph
 from compress.model.graph import Graph, Node
 
 Input = Sequence[int]
@@ -120,6 +121,14 @@ def sequence(shape: Input, classes: int, *, layers: Sequence[Any]) -> Graph:
     return s.finish(classes)
 
 
+def bert(shape: Input, classes: int, **sizes: Any) -> Graph:
+    """Text encoder with a classifier over the mean of its tokens. Devlin et al. 2019, arXiv:1810.04805.
+
+    vocabulary: tokens of data.tokenizer. layers, width, heads, ffn: as in the paper, L, H, A and the feed-forward size.
+    """
+    return bert_graph(BertShape(max_length=shape[0], **sizes), classes)
+
+
 class _Sequence:
     """State of spelling out a net: the current tensor, its channels and size."""
 
@@ -200,7 +209,7 @@ class _Sequence:
         return Graph(tuple(b.nodes), out)
 
 
-# Name -> (builder, default arguments that the recipe's `args` may override).
+# Name -> (builder, default arguments that the recipe's `args` may override); of nets for numbers, and for texts.
 NETS: dict[str, tuple[Callable[..., Graph], dict[str, Any]]] = {
     "resnet8": (resnet, {"widths": [16, 32, 64], "blocks": 1, "kernel": 3}),
     "resnet8-wide": (resnet, {"widths": [32, 64, 128], "blocks": 1, "kernel": 3}),
@@ -210,6 +219,10 @@ NETS: dict[str, tuple[Callable[..., Graph], dict[str, Any]]] = {
     "ds-cnn": (ds_cnn, {"width": 32, "blocks": 4, "stem_stride": 2, "kernel": 3}),
     "mlp": (mlp, {"hidden": [64, 64]}),
 }
+TEXT_NETS: dict[str, tuple[Callable[..., Graph], dict[str, Any]]] = {
+    "bert": (bert, {"vocabulary": 30522, "layers": 2, "width": 128, "heads": 2, "ffn": 512}),
+}
+ALL_NETS = {**NETS, **TEXT_NETS}
 
 
 def build_net(name: str, args: dict[str, Any], shape: Input, classes: int) -> Graph:
@@ -218,12 +231,12 @@ def build_net(name: str, args: dict[str, Any], shape: Input, classes: int) -> Gr
     Raises:
         ModelError: the name or an argument is unknown, or an argument's value makes no net.
     """
-    if name not in NETS:
-        raise ModelError(f"no net {name!r}", "net", f"one of {', '.join(sorted(NETS))}")
-    builder, defaults = NETS[name]
+    if name not in ALL_NETS:
+        raise ModelError(f"no net {name!r}", "net", f"one of {', '.join(sorted(ALL_NETS))}")
+    builder, defaults = ALL_NETS[name]
     if unknown := sorted(set(args) - set(defaults)):
         raise ModelError(f"{name} takes no {unknown}", "net args", f"it takes {', '.join(sorted(defaults))}")
-    if len(shape) != 3 and builder is not mlp:
+    if len(shape) != 3 and builder not in (mlp, bert):
         raise ModelError(f"{name} wants images (c, h, w), the data has shape {tuple(shape)}", "net", "use mlp")
     try:
         return builder(shape, classes, **{**defaults, **args})

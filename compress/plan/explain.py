@@ -9,7 +9,13 @@ from compress.plan.layers import LayerPlan, Treatment
 from compress.plan.plan import NetFacts, Plan
 from compress.plan.steps import percent
 
-_STYLES = {"narrowed": "cyan", "zeroed": "cyan", "int8": "green", "int7": "green", "kept": "yellow", "trained": "dim"}
+_STYLES = {
+    **dict.fromkeys(("narrowed", "zeroed", "trimmed"), "cyan"),
+    "int8": "green",
+    "int7": "green",
+    "kept": "yellow",
+    "trained": "dim",
+}
 
 
 def render(plan: Plan) -> RenderableType:

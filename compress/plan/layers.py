@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from compress.model.channels import channel_groups, choose_groups, is_depthwise, narrow_evenly
 from compress.model.graph import Graph, Node, match_layers
 from compress.model.shapes import count_macs, count_parameters, infer_shapes, macs_by_layer, parameter_shapes
-from compress.recipe.schema import PruneConfig, QuantizeConfig, StageConfig
+from compress.recipe.schema import PruneConfig, QuantizeConfig, StageConfig, VocabularyConfig
 
 
 class Treatment(BaseModel):
@@ -21,7 +21,7 @@ class Treatment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     step: str
-    action: Literal["trained", "narrowed", "zeroed", "int8", "int7", "kept"]
+    action: Literal["trained", "narrowed", "zeroed", "int8", "int7", "trimmed", "kept"]
     detail: str
     channels: tuple[int, int] | None = None
     share: float | None = None
@@ -76,6 +76,9 @@ def follow(graph: Graph, stages: Sequence[StageConfig]) -> tuple[tuple[LayerPlan
             exact = False
         elif isinstance(stage, PruneConfig):
             done = _zero(now, stage, step)
+        elif isinstance(stage, VocabularyConfig):
+            done = _trim(now, step)
+            exact = False
         elif isinstance(stage, QuantizeConfig):
             done = _quantize(now, stage, step)
             integer |= {name for name, t in done.items() if t.action != "kept"}
@@ -101,8 +104,8 @@ def follow(graph: Graph, stages: Sequence[StageConfig]) -> tuple[tuple[LayerPlan
 
 def describe(node: Node) -> str:
     """A layer in two words: `3x3 conv`, `3x3 depthwise`, `linear`."""
-    if node.op == "linear":
-        return "linear"
+    if node.op in ("linear", "embedding"):
+        return node.op
     h, w = node.attrs["kernel"]
     sort = "depthwise" if is_depthwise(node) else "conv" if node.attrs["groups"] == 1 else "grouped conv"
     return f"{h}x{w} {sort}"
@@ -139,6 +142,12 @@ def _zero(graph: Graph, stage: PruneConfig, step: str) -> dict[str, Treatment]:
     return {n.name: zeroed if n.name in chosen else kept for n in graph.layers}
 
 
+def _trim(graph: Graph, step: str) -> dict[str, Treatment]:
+    trimmed = Treatment(step=step, action="trimmed", detail="to the tokens of the training texts, counted when it runs")
+    kept = Treatment(step=step, action="kept", detail="it holds no tokens")
+    return {n.name: trimmed if n.op == "embedding" else kept for n in graph.layers}
+
+
 def _quantize(graph: Graph, stage: QuantizeConfig, step: str) -> dict[str, Treatment]:
     chosen = set(match_layers(graph, stage.layers, f"{step}.layers"))
     floats = set(match_layers(graph, stage.keep_float, f"{step}.keep_float")) if stage.keep_float else set()
@@ -150,6 +159,8 @@ def _quantize(graph: Graph, stage: QuantizeConfig, step: str) -> dict[str, Treat
             done[node.name] = Treatment(step=step, action="kept", detail="stays float: chosen by `keep_float`")
         elif node.name not in chosen:
             done[node.name] = Treatment(step=step, action="kept", detail="stays float: not chosen by `layers`")
+        elif node.op == "embedding":
+            done[node.name] = Treatment(step=step, action="int8", detail="int8 rows, one scale each")
         else:
             done[node.name] = Treatment(step=step, action=bits, detail=f"{bits} weights, {ranges}")
     return done

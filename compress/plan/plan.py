@@ -12,7 +12,15 @@ from compress.plan.layers import Estimate, LayerPlan, follow, step_name
 from compress.plan.steps import StepPlan, plan_steps
 from compress.plan.target import for_target, load_target
 from compress.recipe.facts import DataShape, data_shape, net_graph
-from compress.recipe.schema import NetConfig, PruneConfig, QuantizeConfig, Recipe, StageConfig
+from compress.recipe.schema import (
+    NetConfig,
+    PruneConfig,
+    QuantizeConfig,
+    Recipe,
+    StageConfig,
+    StudentConfig,
+    VocabularyConfig,
+)
 
 FORMAT, VERSION = "compress.plan", 1
 
@@ -69,7 +77,7 @@ def make_plan(recipe: Recipe) -> Plan:
     shape = data_shape(recipe.data, recipe.task)
     try:
         teacher = net_graph(recipe.teacher, shape, recipe.seed)
-        student = net_graph(recipe.student, shape, recipe.seed) if recipe.student is not None else teacher
+        student = net_graph(recipe.student, shape, recipe.seed, teacher) if recipe.student is not None else teacher
         begun = recipe.student or recipe.teacher
         layers, estimates = follow(student, stages) if student is not None else ((), ())
     except ModelError as error:
@@ -93,6 +101,8 @@ def _facts(config: NetConfig, graph: Graph | None) -> NetFacts | None:
     if graph is None:
         return None
     name = config.net or f"{config.origin} {getattr(config, config.origin)}"
+    if isinstance(config, StudentConfig) and config.from_teacher is not None:
+        name = f"layers {', '.join(map(str, config.from_teacher.layers))} of the teacher"
     return NetFacts(name=name, layers=len(graph.layers), parameters=count_parameters(graph), macs=count_macs(graph))
 
 
@@ -131,4 +141,6 @@ def _zeros_lost(stages: Sequence[StageConfig]) -> Iterator[str]:
 def _trains(stage: StageConfig) -> bool:
     if isinstance(stage, QuantizeConfig):
         return stage.how == "qat"
+    if isinstance(stage, VocabularyConfig):
+        return False
     return not isinstance(stage, PruneConfig) or stage.finetune_epochs > 0

@@ -6,7 +6,18 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from compress.plan.layers import step_name
-from compress.recipe.schema import DistillConfig, NetConfig, PruneConfig, QuantizeConfig, Recipe, StageConfig, Training
+from compress.recipe.schema import (
+    DistillConfig,
+    NetConfig,
+    PruneConfig,
+    QuantizeConfig,
+    Recipe,
+    StageConfig,
+    StudentConfig,
+    TrainConfig,
+    Training,
+    VocabularyConfig,
+)
 
 TEACHER = "00-teacher"
 
@@ -85,8 +96,10 @@ def _teacher(recipe: Recipe) -> StepPlan:
 
 
 def _origin(net: NetConfig) -> str:
-    verbs = {"net": "build", "python": "call"}
-    return f"{verbs.get(net.origin, 'open')} {getattr(net, net.origin)}"
+    if isinstance(net, StudentConfig) and net.from_teacher is not None:
+        return f"take layers {', '.join(map(str, net.from_teacher.layers))} of the teacher"
+    verb = {"net": "build", "python": "call"}.get(net.origin, "open")
+    return f"{verb} {getattr(net, net.origin)}"
 
 
 def percent(share: float) -> str:
@@ -98,8 +111,14 @@ def _epochs(count: int) -> str:
     return f"{count} epoch" + ("" if count == 1 else "s")
 
 
-def _augmented(stage: Training, recipe: Recipe) -> Training:
-    return stage if stage.augment is not None else stage.model_copy(update={"augment": recipe.data.augment})
+def _augmented(stage: StageConfig, recipe: Recipe) -> StageConfig:
+    """A stage that trains, with what changes its examples: its own setting, else that of the data."""
+    if not isinstance(stage, Training):
+        return stage
+    augment = stage.augment if stage.augment is not None else recipe.data.augment
+    if isinstance(stage, TrainConfig):  # altered copies of texts have no labels
+        augment = augment.model_copy(update={"text_copies": 0})
+    return stage.model_copy(update={"augment": augment})
 
 
 def _stage(recipe: Recipe, index: int, stage: StageConfig, *, before: str) -> StepPlan:
@@ -129,7 +148,8 @@ def _learns_from_teacher(stage: StageConfig) -> bool:
 
 def _describe(stage: StageConfig) -> str:
     if isinstance(stage, DistillConfig):
-        counts = {"pair of features": len(stage.hints), "pair of attention maps": len(stage.attention)}
+        counts = {"pair of features": len(stage.hints), "pair of attention maps": len(stage.attention),
+                  "pair of token relations": len(stage.relations)}  # fmt: skip
         pairs = [
             f", matching {n} {what.replace('pair', 'pairs') if n > 1 else what}" for what, n in counts.items() if n
         ]
@@ -157,6 +177,9 @@ def _describe(stage: StageConfig) -> str:
         if stage.how == "dynamic":
             return f"int{bits} weights; activation ranges are found at run time"
         return f"int{bits} weights, int8 activations; ranges by {stage.calibration} from calibration data"
+    if isinstance(stage, VocabularyConfig):
+        often = "" if stage.min_count == 1 else f" in at least {stage.min_count} of them"
+        return f"keep the tokens that the training texts use{often}"
     return f"train {_epochs(stage.epochs)} on the labels"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from compress.errors import CodeRefusedError, DataError, FactoryError, MissingExtraError, ModelError
 from compress.model.channels import choose_groups, with_channels
 from compress.model.graph import Graph, match_layers
-from compress.model.nets import NETS
+from compress.model.nets import ALL_NETS
 from compress.model.shapes import count_macs, count_parameters, infer_shapes
 from compress.recipe.document import KeyPath, Problem
 from compress.recipe.facts import DataShape, data_shape, net_graph
@@ -28,6 +28,7 @@ from compress.recipe.schema import (
     TeacherConfig,
     TrainConfig,
     Training,
+    VocabularyConfig,
 )
 
 DEVICES = ("cpu",)  # what this version can measure
@@ -90,7 +91,7 @@ def check(parts: Parts) -> list[Problem]:
     if teacher is not None and (whole := next((n for n in teacher if n.op == "onnx"), None)):
         _check_whole_file(parts, str(whole.attrs["why"]), problems)
         teacher = None if not parts.has_student else teacher
-    graph = _check_net(parts.student, ("student",), shape, problems) if parts.has_student else teacher
+    graph = _check_net(parts.student, ("student",), shape, problems, teacher) if parts.has_student else teacher
     given = not parts.has_student or _has_weights(parts.student)
     quantized = graph is not None and graph.quantized  # a checkpoint may hold a quantized model
     chain = _Chain(teacher, graph, _same(parts), trained=given, quantized=quantized, problems=problems)
@@ -105,7 +106,7 @@ def check(parts: Parts) -> list[Problem]:
 
 def _has_weights(config: NetConfig | None) -> bool:
     """Whether it starts with weights that somebody has trained."""
-    return config is None or config.checkpoint is not None or config.weights is not None
+    return config is None or config.origin in ("checkpoint", "hf", "from_teacher") or config.weights is not None
 
 
 def _check_whole_file(parts: Parts, why: str, problems: list[Problem]) -> None:
@@ -151,7 +152,7 @@ def _check_task(parts: Parts, problems: list[Problem]) -> None:
     if data is None or task is None or data.hf is not None:
         return
     windows = data.window is not None or data.source == "gestures"
-    right = "text-classification" if data.text is not None else "sensor-classification" if windows else None
+    right = "text-classification" if data.is_text else "sensor-classification" if windows else None
     if right is not None and task != right:
         problems.append(Problem(("task",), f"{task}, but the data are {right.split('-')[0]} data; write {right}"))
     elif right is None and task == "text-classification" and data.python is None:
@@ -164,28 +165,38 @@ def _check_augment(parts: Parts, problems: list[Problem]) -> None:
     """Changes that belong to another kind of data."""
     if parts.task is None or parts.data is None:
         return
-    windows = parts.task == "sensor-classification"
-    wrong = AugmentConfig.IMAGES if windows else AugmentConfig.WINDOWS
+    own = {"sensor-classification": "windows of sensor readings", "text-classification": "texts"}.get(parts.task)
+    sorts = {"images": AugmentConfig.IMAGES, "windows of sensor readings": AugmentConfig.WINDOWS,
+             "texts": AugmentConfig.TEXTS}  # fmt: skip
+    wrong = {name: sort for sort, names in sorts.items() for name in names if sort != (own or "images")}
+    if own == "texts":
+        wrong["mixup_alpha"] = "numbers, which can be mixed"
     places: list[tuple[KeyPath, AugmentConfig | None]] = [(("data", "augment"), parts.data.augment)]
     if parts.teacher is not None and parts.teacher.train is not None:
         places.append((("teacher", "train", "augment"), parts.teacher.train.augment))
-    places += [(("stages", i, s.kind, "augment"), s.augment) for i, s in enumerate(parts.stages) if s is not None]
+    places += [(("stages", i, s.kind, "augment"), s.augment) for i, s in enumerate(parts.stages)
+               if isinstance(s, Training)]  # fmt: skip
     for path, config in places:
-        for name in wrong if config is not None else ():
+        for name, sort in wrong.items() if config is not None else ():
             if getattr(config, name):
-                text = f"it is for {'images' if windows else 'windows of sensor readings'}; leave it out"
-                problems.append(Problem((*path, name), text))
+                problems.append(Problem((*path, name), f"it is for {sort}; leave it out"))
 
 
-def _check_net(config: NetConfig | None, at: KeyPath, shape: DataShape | None, problems: list[Problem]) -> Graph | None:
+def _check_net(
+    config: NetConfig | None,
+    at: KeyPath,
+    shape: DataShape | None,
+    problems: list[Problem],
+    teacher: Graph | None = None,
+) -> Graph | None:
     if config is None:
         return None
-    if config.net is not None and config.net not in NETS:
-        known = f"; the nets are {', '.join(sorted(NETS))}"
-        problems.append(Problem((*at, "net"), f"no net {config.net!r}{nearest(config.net, NETS) or known}"))
+    if config.net is not None and config.net not in ALL_NETS:
+        known = f"; the nets are {', '.join(sorted(ALL_NETS))}"
+        problems.append(Problem((*at, "net"), f"no net {config.net!r}{nearest(config.net, ALL_NETS) or known}"))
         return None
     if config.net is not None:
-        takes = NETS[config.net][1]
+        takes = ALL_NETS[config.net][1]
         unknown = sorted(set(config.args) - set(takes))
         for key in unknown:
             hint = nearest(key, takes) or f"; it takes {', '.join(sorted(takes))}"
@@ -194,7 +205,7 @@ def _check_net(config: NetConfig | None, at: KeyPath, shape: DataShape | None, p
             return None
     key = "args" if config.args else config.origin
     try:
-        return net_graph(config, shape)
+        return net_graph(config, shape, teacher=teacher)
     except (ModelError, FactoryError, CodeRefusedError) as error:
         problems.append(Problem((*at, key), f"{error.where}: {error.what}; {error.fix}"))
     except OSError as error:
@@ -210,20 +221,31 @@ def _check_stage(chain: _Chain, stage: StageConfig | None, at: KeyPath) -> None:
         if chain.same:
             text = "the model still is the teacher, so there is nothing to learn; name a student, or prune first"
             chain.report((*at, stage.kind), text)
-        for name in ("hints", "attention"):
+        for name in ("hints", "attention", "relations"):
             for i, pair in enumerate(getattr(stage, name)):
-                _check_pair(chain, pair, (*at, stage.kind, name, i), attention=name == "attention")
+                _check_pair(chain, pair, (*at, stage.kind, name, i), sort=name)
     elif isinstance(stage, PruneConfig):
         _check_prune(chain, stage, (*at, stage.kind))
         chain.pruned = True
     elif isinstance(stage, QuantizeConfig):
         _check_quantize(chain, stage, (*at, stage.kind))
         chain.quantized = True
+    elif isinstance(stage, VocabularyConfig):
+        _check_vocabulary(chain, (*at, stage.kind))
     chain.trained = True
     chain.same = False
 
 
-def _check_pair(chain: _Chain, pair: LayerPair, at: KeyPath, *, attention: bool) -> None:
+def _check_vocabulary(chain: _Chain, at: KeyPath) -> None:
+    if chain.graph is None:
+        return
+    if chain.graph.pad_id is None:
+        chain.report(at, "the model takes no texts, so it has no vocabulary; leave it out")
+    elif chain.quantized:
+        chain.report(at, "the model is quantized already; put vocabulary before quantize")
+
+
+def _check_pair(chain: _Chain, pair: LayerPair, at: KeyPath, *, sort: str) -> None:
     shapes = []
     for key, graph in (("teacher", chain.teacher), ("student", chain.graph)):
         if graph is None:
@@ -235,14 +257,18 @@ def _check_pair(chain: _Chain, pair: LayerPair, at: KeyPath, *, attention: bool)
         if name not in known:
             hint = nearest(name, known) or f"; its nodes are {', '.join(known)}"
             chain.report((*at, key), f"the {key} has no node {name!r}{hint}")
-        elif attention and len(known[name]) != 3:
+        elif sort == "relations" and graph.node(name).op != "attention":
+            heads = ", ".join(n.name for n in graph if n.op == "attention") or "none; it is no text encoder"
+            chain.report((*at, key), f"{name} is no attention; the {key}'s are {heads}")
+        elif sort == "attention" and len(known[name]) != 3:
             text = f"{name} gives shape {list(known[name])}; attention wants images (channels, height, width)"
             chain.report((*at, key), text)
         else:
             shapes.append((name, known[name]))
-    if not attention and len(shapes) == 2:
+    if sort == "hints" and len(shapes) == 2:
         (mine, a), (other, b) = shapes
-        if len(a) != len(b) or a[1:] != b[1:]:
+        alike = a[:1] == b[:1] if len(a) == 2 else a[1:] == b[1:]
+        if len(a) != len(b) or not alike:
             text = f"{mine} gives shape {list(a)} and {other} {list(b)}; choose nodes of the same height and width"
             chain.report(at, text)
 
@@ -267,7 +293,7 @@ def _check_prune(chain: _Chain, stage: PruneConfig, at: KeyPath) -> None:
     key = "keep_macs" if stage.keep_macs is not None else "keep_parameters"
     goal = stage.keep_macs or stage.keep_parameters or 1.0
     cost = count_macs if stage.keep_macs is not None else count_parameters
-    least = with_channels(chain.graph, {g.name: min(stage.round_to, g.channels) for g in chosen})
+    least = with_channels(chain.graph, {g.name: min(g.multiple(stage.round_to), g.channels) for g in chosen})
     share = cost(least) / cost(chain.graph)
     if goal < share and not chain.pruned:
         text = f"{goal} cannot be reached: with round_to {stage.round_to} the smallest net keeps {share:.3f}"

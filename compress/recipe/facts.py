@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.errors import CompressError, DataError, ModelError
+from compress.model.bert import keep_layers
 from compress.model.graph import Graph
-from compress.model.nets import NETS, build_net
+from compress.model.hub import cached_folder, local_folder
+from compress.model.huggingface import read_graph
+from compress.model.nets import ALL_NETS, TEXT_NETS, build_net
 from compress.model.shapes import infer_shapes
-from compress.recipe.schema import DataConfig, NetConfig, TeacherConfig
+from compress.recipe.schema import DataConfig, NetConfig, StudentConfig, TeacherConfig
 
 if TYPE_CHECKING:
     from compress.model.model import Model
@@ -24,16 +27,26 @@ GESTURES_LENGTH = 128  # readings in a window of the gestures where the recipe n
 
 @dataclass(frozen=True, slots=True)
 class DataShape:
-    """input_shape: of one model input, channel first, no batch; TEXT for texts. classes: how many."""
+    """input_shape: of one model input, channel first, no batch; TEXT for texts. classes: how many.
+
+    max_length: tokens of the longest text; 0 where there are none.
+    """
 
     input_shape: Shape
     classes: int
+    max_length: int = 0
+
+    @property
+    def is_text(self) -> bool:
+        """True if its examples are texts."""
+        return self.input_shape == TEXT
 
 
 BY_NAME = {
     "mnist-5k": DataShape((1, 28, 28), 10),
     "digits": DataShape((1, 8, 8), 10),
     "fashion-mnist": DataShape((1, 28, 28), 10),
+    "movie-sentences": DataShape(TEXT, 2),
 }
 
 
@@ -49,7 +62,8 @@ def data_shape(config: DataConfig, task: str = "image-classification") -> DataSh
         if config.source == "gestures":
             length = config.window.length if config.window is not None else GESTURES_LENGTH
             return DataShape((6, 1, length), 7)
-        return BY_NAME[config.source]
+        known = BY_NAME[config.source]
+        return replace(known, max_length=config.max_length) if known.is_text else known
     if config.idx is not None:
         return _idx_shape(Path(config.idx))
     if config.csv is not None or config.jsonl is not None:
@@ -74,14 +88,18 @@ def columns_of(config: DataConfig) -> "Columns":
                    window, config.series)  # fmt: skip
 
 
-def net_graph(config: NetConfig, data: DataShape | None, seed: int = 0) -> Graph | None:
-    """The graph a net or checkpoint gives for this data; None where the data's shape is not known yet.
+def net_graph(config: NetConfig, data: DataShape | None, seed: int = 0, teacher: Graph | None = None) -> Graph | None:
+    """The graph a net, checkpoint or hub model gives for this data; None where it or the data's shape is not known yet.
+
+    teacher: what a student made of the teacher's layers begins with.
 
     Raises:
         ModelError: no such net, arguments that make none, or a checkpoint that is missing, damaged or of other data.
     """
     if config.checkpoint is not None:
-        graph, _ = read_checkpoint_graph(Path(config.checkpoint))
+        graph: Graph | None = read_checkpoint_graph(Path(config.checkpoint))[0]
+    elif isinstance(config, StudentConfig) and config.from_teacher is not None:
+        graph = None if teacher is None else keep_layers(teacher, config.from_teacher.layers)[0]
     elif data is None:
         return None
     elif config.python is not None:
@@ -90,25 +108,51 @@ def net_graph(config: NetConfig, data: DataShape | None, seed: int = 0) -> Graph
         from compress.model.from_onnx import read_onnx_model
 
         graph = read_onnx_model(Path(config.onnx), data.input_shape).graph
+    elif isinstance(config, TeacherConfig) and config.hf is not None:
+        graph = _hub_graph(config.hf, config.revision, data)
     else:
-        assert config.net is not None  # the schema asks for exactly one of the two
+        assert config.net is not None  # the schema asks for exactly one of them
         _check_args(config.net, config.args)
-        graph = build_net(config.net, dict(config.args), data.input_shape, data.classes)
-    named = str(getattr(config, config.origin))
-    where = named if config.origin in ("checkpoint", "onnx") else f"{config.origin} {named}"
+        shape = (data.max_length,) if data.is_text and config.net in TEXT_NETS else data.input_shape
+        graph = build_net(config.net, dict(config.args), shape, data.classes)
+    if graph is not None:
+        named = str(getattr(config, config.origin))
+        _check_graph(graph, data, named if config.origin in ("checkpoint", "onnx") else f"{config.origin} {named}")
+    return graph
+
+
+def _hub_graph(name: str, revision: str | None, data: DataShape) -> Graph | None:
+    """The graph of a model folder; None for a hub model that is not on this machine."""
+    if not data.is_text:
+        raise ModelError("it takes texts", name, "name a column of texts in data.text, or a net for this data")
+    if revision is not None and Path(name).is_dir():
+        raise ModelError("a folder has no revision", name, "leave `revision` out")
+    folder = local_folder(name) or cached_folder(name, revision)
+    return None if folder is None else read_graph(folder, data.max_length, data.classes)
+
+
+def _check_graph(graph: Graph, data: DataShape | None, where: str) -> None:
+    """Refuse a graph that is malformed or takes or gives other things than the data has."""
     try:
         output = infer_shapes(graph)[graph.output]
     except CompressError as error:
         raise ModelError(f"{error.where}: {error.what}", where, "change its arguments") from error
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise ModelError(f"its graph is malformed: {error!r}", where, "make the checkpoint again") from error
-    if data is not None and graph.input_shape != data.input_shape:
+    if data is None:
+        return
+    if data.is_text != (graph.pad_id is not None):
+        takes, has = ("numbers", "texts") if data.is_text else ("texts", "numbers")
+        raise ModelError(f"it takes {takes}, the data are {has}", where, "use a model for this data")
+    if data.is_text and graph.input_shape[0] < data.max_length:
+        what = f"it reads at most {graph.input_shape[0]} tokens, data.max_length is {data.max_length}"
+        raise ModelError(what, where, f"set data.max_length to {graph.input_shape[0]} or less")
+    if not data.is_text and graph.input_shape != data.input_shape:
         what = f"it takes inputs of shape {list(graph.input_shape)}, the data has {list(data.input_shape)}"
         raise ModelError(what, where, "use the data it was trained on")
-    if data is not None and output != (data.classes,):
+    if output != (data.classes,):
         what = f"its output has shape {list(output)}, the data has {data.classes} classes"
         raise ModelError(what, where, "use the data it was trained on")
-    return graph
 
 
 def model_of(config: NetConfig, data: DataShape, seed: int) -> "Model":
@@ -146,10 +190,10 @@ def read_checkpoint_graph(folder: Path) -> tuple[Graph, str]:
 
 def _check_args(net: str, args: dict[str, Any]) -> None:
     """Arguments are whole numbers, or lists of them, like their defaults, and of a size that can be built."""
-    if net not in NETS:
+    if net not in ALL_NETS:
         return  # build_net says so
     size = 1
-    for key, default in NETS[net][1].items():
+    for key, default in ALL_NETS[net][1].items():
         value = args.get(key, default)
         many = isinstance(default, list)
         if many and isinstance(default[0], dict):
@@ -179,7 +223,7 @@ def _table_shape(config: DataConfig) -> DataShape:
     features, classes = table_shape(Path(config.csv or config.jsonl or ""), columns_of(config))
     if config.window is not None:
         return DataShape((features, 1, config.window.length), classes)
-    return DataShape((features,) if config.text is None else TEXT, classes)
+    return DataShape((features,), classes) if config.text is None else DataShape(TEXT, classes, config.max_length)
 
 
 def _npz_shape(path: Path, task: str) -> DataShape:

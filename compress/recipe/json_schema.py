@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from compress.model.nets import NETS
+from compress.model.nets import ALL_NETS
 from compress.recipe.schema import KINDS, Recipe
 
 
@@ -15,7 +15,7 @@ def recipe_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     for owner in ("TeacherConfig", "StudentConfig"):
         net = definitions[owner]["properties"]["net"]
-        net["anyOf"] = [{"enum": sorted(NETS)}, {"type": "null"}]
+        net["anyOf"] = [{"enum": sorted(ALL_NETS)}, {"type": "null"}]
     schema["properties"]["stages"]["items"] = {
         "oneOf": [
             {

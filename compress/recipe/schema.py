@@ -61,7 +61,7 @@ class _Config(BaseModel):
 
 
 class AugmentConfig(_Config):
-    """Random changes to training images; never applied to validation, calibration or test data."""
+    """Random changes to training examples; never applied to validation, calibration or test data."""
 
     horizontal_flip: bool = Field(False, description="Mirror half of the images.")
     shift_pixels: int = Field(0, ge=0, le=16, description="Move by up to this many pixels each way, zeros come in.")
@@ -70,10 +70,14 @@ class AugmentConfig(_Config):
     gain: float = Field(0.0, ge=0.0, le=0.9, description="Windows: multiply each channel by 1 - gain to 1 + gain.")
     shift_steps: int = Field(0, ge=0, le=4096, description="Windows: move by up to this many readings each way.")
     jitter: float = Field(0.0, ge=0.0, le=1.0, description="Windows: noise, as a share of each channel's deviation.")
+    text_copies: int = Field(
+        0, ge=0, le=100, description="Altered copies of each training text; the teacher labels them, never the source."
+    )
 
     IMAGES: ClassVar[tuple[str, ...]] = ("horizontal_flip", "shift_pixels", "erase")
     WINDOWS: ClassVar[tuple[str, ...]] = ("gain", "shift_steps", "jitter")
-    ADDED: ClassVar[frozenset[str]] = frozenset(WINDOWS)
+    TEXTS: ClassVar[tuple[str, ...]] = ("text_copies",)
+    ADDED: ClassVar[frozenset[str]] = frozenset({*WINDOWS, *TEXTS})
 
 
 class WindowConfig(_Config):
@@ -86,7 +90,7 @@ class WindowConfig(_Config):
 class DataConfig(_Config):
     """Where examples come from and how they are split. Exactly one source."""
 
-    source: Literal["mnist-5k", "digits", "fashion-mnist", "gestures"] | None = Field(
+    source: Literal["mnist-5k", "digits", "fashion-mnist", "gestures", "movie-sentences"] | None = Field(
         None, description="A data set by name."
     )
     idx: str | None = Field(None, description="A folder with MNIST-style IDX files, plain or .gz.")
@@ -117,6 +121,13 @@ class DataConfig(_Config):
     group: str | None = Field(
         None, description="csv, jsonl: a column (npz: an array) whose equal values stay on one side of every split."
     )
+    tokenizer: str | None = Field(
+        None, description="Texts: a tokenizer.json, or a folder that holds one; default: the teacher's."
+    )
+    max_length: Count = Field(128, description="Texts: the model reads this many tokens and no more.")
+    lengths: tuple[Count, ...] = Field(
+        (), description="Texts: token counts a text may be filled up to, ascending; default: 16, 32, ..., max_length."
+    )
     validation: Fraction = Field(0.125, description="Share of the training examples held out for selection.")
     test: Fraction = Field(0.2, description="Share held out for the final figures where a source has no test split.")
     calibration: Count = Field(512, description="Training examples used to find activation ranges.")
@@ -126,9 +137,22 @@ class DataConfig(_Config):
 
     SOURCES: ClassVar[tuple[str, ...]] = ("source", "idx", "npz", "hf", "csv", "jsonl", "images", "python")
     COLUMNS: ClassVar[tuple[str, ...]] = ("test_file", "text", "features", "label", "classes", "split", "series")
+    TOKENS: ClassVar[tuple[str, ...]] = ("tokenizer", "max_length", "lengths")
     ADDED: ClassVar[frozenset[str]] = frozenset(
-        {"csv", "jsonl", "images", "size", "channels", "python", "args", "group", "window", "extra", *COLUMNS}
+        {"csv", "jsonl", "images", "size", "channels", "python", "args", "group", "window", "extra"}
+        | {*COLUMNS, *TOKENS}
     )
+
+    @property
+    def is_text(self) -> bool:
+        """True if its examples are texts."""
+        return self.text is not None or self.source == "movie-sentences"
+
+    @property
+    def token_lengths(self) -> tuple[int, ...]:
+        """What texts are filled up to: `lengths`, or the powers of two from 16 on and max_length."""
+        powers = (16 << i for i in range(16))
+        return self.lengths or (*(n for n in powers if n < self.max_length), self.max_length)
 
     @property
     def kind(self) -> str:
@@ -162,6 +186,11 @@ class DataConfig(_Config):
             return "args: they belong to python"
         if self.series is not None and self.window is None:
             return "series: it has no effect without window"
+        tokens = [n for n in self.TOKENS if getattr(self, n) != fields[n].default]
+        if tokens and not self.is_text and self.hf is None:
+            return f"{', '.join(tokens)}: for texts only; name their column in `text`"
+        if self.lengths and (list(self.lengths) != sorted(set(self.lengths)) or self.lengths[-1] != self.max_length):
+            return f"lengths {list(self.lengths)} do not ascend to max_length, {self.max_length}"
         return ""
 
 
@@ -199,8 +228,11 @@ class DistillConfig(Training):
     """Train the student on the teacher's soft labels, and optionally on what happens inside it.
 
     Soft labels: Hinton et al. 2015, arXiv:1503.02531. Hints: Romero et al. 2014, arXiv:1412.6550.
-    Attention transfer: Zagoruyko and Komodakis 2016, arXiv:1612.03928.
+    Attention transfer: Zagoruyko and Komodakis 2016, arXiv:1612.03928. Between text encoders, hints match hidden states
+    (Jiao et al. 2019, arXiv:1909.10351) and relations self-attention (Wang et al. 2020, arXiv:2012.15828).
     """
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"relations"})
 
     kind: ClassVar[str] = "distill"
 
@@ -211,6 +243,9 @@ class DistillConfig(Training):
     )
     hints: tuple[LayerPair, ...] = Field((), description="Match features through a learnt 1x1 projection.")
     attention: tuple[LayerPair, ...] = Field((), description="Match spatial attention maps.")
+    relations: tuple[LayerPair, ...] = Field(
+        (), description="Match which tokens of a text resemble each other: queries, keys, values of two attentions."
+    )
 
 
 class PruneConfig(Training):
@@ -275,12 +310,25 @@ class QuantizeConfig(Training):
         return self
 
 
-StageConfig = TrainConfig | DistillConfig | PruneConfig | QuantizeConfig
-KINDS: dict[str, type[TrainConfig] | type[DistillConfig] | type[PruneConfig] | type[QuantizeConfig]] = {
+class VocabularyConfig(_Config):
+    """Take the tokens out of a text model that its training texts do not use.
+
+    Half of a small encoder's weights are its table of tokens. Single characters stay, so that an unseen word falls
+    back to pieces; the tokenizer in the bundle is trimmed alike. Trains nothing.
+    """
+
+    kind: ClassVar[str] = "vocabulary"
+
+    min_count: Count = Field(1, description="Keep a token that stands in at least this many training texts.")
+
+
+StageConfig = TrainConfig | DistillConfig | PruneConfig | QuantizeConfig | VocabularyConfig
+KINDS: dict[str, type[StageConfig]] = {
     "train": TrainConfig,
     "distill": DistillConfig,
     "prune": PruneConfig,
     "quantize": QuantizeConfig,
+    "vocabulary": VocabularyConfig,
 }
 
 
@@ -301,7 +349,7 @@ class _SingleKey:
 
 def _wrap(value: Any) -> Any:
     """A config made in Python stands for its mapping; `- distill:` without options means all defaults."""
-    if isinstance(value, (TrainConfig, DistillConfig, PruneConfig, QuantizeConfig)):
+    if isinstance(value, StageConfig):
         return {value.kind: value}
     if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in KINDS:
         return {k: {} if v is None else v for k, v in value.items()}
@@ -358,17 +406,32 @@ class NetConfig(_Config):
 class TeacherConfig(NetConfig):
     """The model to compress, or to learn from."""
 
-    ORIGINS: ClassVar[tuple[str, ...]] = (*NetConfig.ORIGINS, "onnx")
-    ADDED: ClassVar[frozenset[str]] = NetConfig.ADDED | {"onnx"}
+    ORIGINS: ClassVar[tuple[str, ...]] = (*NetConfig.ORIGINS, "hf", "onnx")
+    ADDED: ClassVar[frozenset[str]] = NetConfig.ADDED | {"hf", "revision", "onnx"}
 
+    hf: str | None = Field(
+        None, description="A BERT or DistilBERT model: its Hugging Face id, or a folder with its files (safetensors)."
+    )
+    revision: str | None = Field(None, description="The commit of the hub model; wanted where it has to be downloaded.")
     onnx: str | None = Field(
         None, description="A float ONNX file: a plain classifier. What compress cannot take apart can still teach."
     )
     train: TrainConfig | None = Field(None, description="Train it first; a net without a checkpoint needs this.")
 
 
+class FromTeacher(_Config):
+    """Layers of a text encoder to begin with, counted from 1; table, norms and classifier come along."""
+
+    layers: tuple[Count, ...] = Field(min_length=1, description="In their order, e.g. [1, 6].")
+
+
 class StudentConfig(NetConfig):
     """The model to ship. Without one, the teacher itself is compressed."""
+
+    ORIGINS: ClassVar[tuple[str, ...]] = (*NetConfig.ORIGINS, "from_teacher")
+    ADDED: ClassVar[frozenset[str]] = NetConfig.ADDED | {"from_teacher"}
+
+    from_teacher: FromTeacher | None = Field(None, description="Begin as some of the trained teacher's own layers.")
 
 
 class MeasureConfig(_Config):

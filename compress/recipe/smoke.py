@@ -10,6 +10,7 @@ from compress.recipe.schema import (
     QuantizeConfig,
     Recipe,
     StageConfig,
+    VocabularyConfig,
 )
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -43,6 +44,8 @@ def _short(stage: StageConfig) -> StageConfig:
         return _with(stage, finetune_epochs=min(stage.finetune_epochs, 1), iterations=1)
     if isinstance(stage, QuantizeConfig):
         return _with(stage, epochs=min(stage.epochs, 1))
+    if isinstance(stage, VocabularyConfig):
+        return stage
     return _with(stage, epochs=1)
 
 

@@ -33,7 +33,8 @@ def artefact_row(file: File, steps: list[ModelStep], evidence: Evidence, latency
 
 
 _STRAY = "its weights are integers, but the engine computes it in float: its input or output has no grid of its own"
-_ROLES = {"teacher": "teacher", "train": "trained", "distill": "student", "prune": "pruned", "quantize": "int8"}
+_ROLES = {"teacher": "teacher", "train": "trained", "distill": "student", "prune": "pruned", "quantize": "int8",
+          "vocabulary": "trimmed"}  # fmt: skip
 
 
 def role_of(kind: str, file: File) -> str:
@@ -70,8 +71,9 @@ def data_facts(walk: Walk) -> DataFacts:
     def write(folder: Path, progress: Any) -> Mapping[str, Any]:
         data = walk.data
         counts = {n: len(getattr(data, n)) for n in ("train", "calibration", *SPLITS)} | dict(data.added)
+        shape = tuple(d or data.preprocessing.max_length for d in data.input_shape)  # of texts the largest length
         facts = DataFacts(name=walk.handle.name, fingerprint=data.fingerprint, classes=data.classes,
-                          input_shape=data.input_shape, counts=counts)  # fmt: skip
+                          input_shape=shape, counts=counts)  # fmt: skip
         return {"facts": facts.model_dump(mode="json")}
 
     entry = walk.cache.get(key) or walk.cache.put(key, lambda folder: write(folder, None))

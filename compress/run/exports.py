@@ -12,6 +12,7 @@ from compress.model.graph import Graph
 from compress.model.model import Model
 from compress.model.rewrite import drop_quantizers, fold_batch_norm
 from compress.model.shapes import count_macs, count_parameters, macs_by_layer, parameter_shapes
+from compress.stages.texts import fit_data
 
 VERSION = 3  # of what is written: raise it when the same model gives other bytes
 REFERENCE_INPUTS = 16
@@ -50,7 +51,7 @@ def write_artefact(
     ready = exported_model(model, plan)
     content = encode(ready, plan, name)
     precision = precision_of(ready.graph, plan)
-    reference = data.validation.x[:REFERENCE_INPUTS]
+    data, reference = fit_data(data, model), data.validation.x[:REFERENCE_INPUTS]
     write_bundle(folder, name=name, task=task, labels=data.classes, preprocessing=data.preprocessing,
                  files={plan.format: content}, precision=precision, reference_inputs=reference)  # fmt: skip
     counts = (count_onnx if plan.format == "onnx" else count_tflite)(content)
@@ -117,7 +118,7 @@ def layer_facts(graph: Graph) -> list[dict[str, Any]]:
 
 def channels_of(attrs: Mapping[str, Any]) -> int:
     """Output channels of a layer."""
-    return int(attrs.get("out_channels", attrs.get("out_features", 0)))
+    return int(attrs.get("out_channels", attrs.get("out_features", attrs.get("features", 0))))
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -7,12 +7,15 @@ from pathlib import Path
 from compress.data.dataset import Dataset
 from compress.errors import ModelError
 from compress.model.checkpoint import load_checkpoint
-from compress.model.graph import Graph
+from compress.model.encoder_weights import read_model, take_layers
+from compress.model.hub import model_folder
+from compress.model.huggingface import weights_file
 from compress.model.model import Model
-from compress.model.nets import build_net
+from compress.model.nets import TEXT_NETS, build_net
 from compress.model.shapes import infer_shapes
+from compress.model.tokenizer_files import check_tokenizer
 from compress.recipe.facts import DataShape, model_of
-from compress.recipe.schema import NetConfig, TeacherConfig
+from compress.recipe.schema import NetConfig, StudentConfig, TeacherConfig
 from compress.run.cache import sha256_file
 
 
@@ -32,14 +35,18 @@ class ModelStep:
 
 
 def origin_inputs(config: NetConfig, data: DataShape | None, seed: int) -> dict[str, str]:
-    """What a net's start depends on besides its config: a checkpoint's bytes, or what the user's function makes."""
+    """What a net's start depends on besides its config and the teacher: a checkpoint's or hub model's bytes, or what
+    the user's function makes."""
     if config.python is not None and data is not None:
         return {"python": model_of(config, data, seed).digest()}
     if isinstance(config, TeacherConfig) and config.onnx is not None:
         return {"onnx": sha256_file(_existing(Path(config.onnx)))}
-    if config.checkpoint is None:
-        return {}
-    return {n: sha256_file(_existing(Path(config.checkpoint) / n)) for n in ("model.json", "weights.safetensors")}
+    if config.checkpoint is not None:
+        return {n: sha256_file(_existing(Path(config.checkpoint) / n)) for n in ("model.json", "weights.safetensors")}
+    if isinstance(config, TeacherConfig) and config.hf is not None:
+        folder = model_folder(config.hf, config.revision)
+        return {path.name: sha256_file(path) for path in (folder / "config.json", weights_file(folder))}
+    return {}
 
 
 def _existing(path: Path) -> Path:
@@ -48,8 +55,12 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def start_model(config: NetConfig, data: Dataset, seed: int, where: str) -> Model:
-    """A named net with fresh weights, or a checkpoint, checked against the data's shape and labels."""
+def start_model(config: NetConfig, data: Dataset, seed: int, where: str, teacher: ModelStep | None = None) -> Model:
+    """A named net with fresh weights, a checkpoint, a hub model or some of the teacher's layers, checked for the data.
+
+    Raises:
+        ModelError: it takes other inputs than the data gives, or does not answer with its classes.
+    """
     if config.checkpoint is not None:
         model = load_checkpoint(Path(config.checkpoint))
     elif config.python is not None:
@@ -58,20 +69,35 @@ def start_model(config: NetConfig, data: Dataset, seed: int, where: str) -> Mode
         from compress.model.from_onnx import read_onnx_model
 
         model = read_onnx_model(Path(config.onnx), data.input_shape)
+    elif isinstance(config, StudentConfig) and config.from_teacher is not None:
+        assert teacher is not None, "a student is begun after its teacher"
+        model = take_layers(teacher.load(), config.from_teacher.layers)
+    elif isinstance(config, TeacherConfig) and config.hf is not None:
+        folder = model_folder(config.hf, config.revision)
+        model = read_model(folder, data.preprocessing.max_length, len(data.classes), seed)
     else:
         from compress.model.module import initial_model
 
-        assert config.net is not None, "the schema wants net or checkpoint"
-        model = initial_model(build_net(config.net, config.args, data.input_shape, len(data.classes)), seed)
-    check_fit(model.graph, data, where)
+        assert config.net is not None, "the schema wants one origin"
+        shape = (data.preprocessing.max_length,) if config.net in TEXT_NETS else data.input_shape
+        model = initial_model(build_net(config.net, config.args, shape, len(data.classes)), seed)
+    check_fit(model, data, where)
     return model
 
 
-def check_fit(graph: Graph, data: Dataset, where: str) -> None:
+def check_fit(model: Model, data: Dataset, where: str) -> None:
     """Raise ModelError if a model cannot take the data's inputs or does not answer with its classes."""
-    if graph.input_shape != data.input_shape:
+    graph, texts = model.graph, data.preprocessing.kind == "text"
+    if texts and graph.pad_id is not None and "embedding.tokens" not in model.weights:
+        rows = graph.node("embedding").attrs["vocabulary"]
+        check_tokenizer(data.preprocessing.content, rows, graph.pad_id, where)
+    if texts != (graph.pad_id is not None) or (not texts and graph.input_shape != data.input_shape):
         what = f"it takes inputs of shape {graph.input_shape}, the data gives {data.input_shape}"
         raise ModelError(what, where, "use the data it was made for, or another model")
+    if texts and graph.input_shape[0] < data.preprocessing.max_length:
+        longest = data.preprocessing.max_length
+        what = f"it reads at most {graph.input_shape[0]} tokens, data.max_length is {longest}"
+        raise ModelError(what, where, "lower data.max_length")
     outputs = infer_shapes(graph)[graph.output]
     if outputs != (len(data.classes),):
         what = f"it gives {outputs[0] if outputs else 0} outputs, the data has {len(data.classes)} classes"

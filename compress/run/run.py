@@ -76,7 +76,7 @@ def run_recipe(
         ready = {a.id for a in artefacts if a.id not in strays and a.format in engines}
         ready.add(artefacts[0].id)  # the teacher is the measure of all
         choice = select([a for a in artefacts if a.id in ready], recipe.budget, allow_slower=recipe.allow_slower)
-        bundle = walk.bundle([f for f in files if f.plan.id in ready], choice.id)
+        bundle = walk.bundle([f for f in files if f.plan.id in ready], choice.id, steps)
         comparison = compare_shipped(walk, files, choice.id)
         budget = budget_rows(artefacts, choice.id, recipe.budget, allow_slower=recipe.allow_slower)
         if comparison and (row := consistency_row(comparison, recipe.budget)):

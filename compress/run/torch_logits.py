@@ -9,19 +9,22 @@ from compress.errors import ModelError
 from compress.model.model import Model
 from compress.model.module import GraphModule
 from compress.run.evidence import SPLITS
+from compress.stages.batches import split_batches
+from compress.stages.texts import fit_data
 
 _BATCH = 500
 
 
 def torch_logits(model: Model, data: Dataset) -> dict[str, NDArray[np.float32]]:
     """Logits (n, classes) of the validation and the test split, float32, quantizers simulated."""
-    module = GraphModule(model).eval()
-    return {name: _answers(module, data, getattr(data, name)) for name in SPLITS}
+    module, own = GraphModule(model).eval(), fit_data(data, model)
+    return {name: _answers(module, own, getattr(data, name)) for name in SPLITS}
 
 
 def check_given_teacher(model: Model, data: Dataset, where: str) -> None:
     """Raise ModelError if a teacher that nobody trains here knows nothing of the data: the wrong labels or weights."""
-    answers, y = _answers(GraphModule(model).eval(), data, data.validation), data.validation.y
+    module, own = GraphModule(model).eval(), fit_data(data, model)
+    answers, y = _answers(module, own, data.validation), data.validation.y
     if bad := int((~np.isfinite(answers)).any(axis=1).sum()):
         what = f"its answers to {bad} of {len(y)} validation examples are not finite"
         raise ModelError(what, where, "give a checkpoint whose weights are sound")
@@ -33,8 +36,9 @@ def check_given_teacher(model: Model, data: Dataset, where: str) -> None:
 
 
 def _answers(module: GraphModule, data: Dataset, split: Split) -> NDArray[np.float32]:
-    inputs = torch.from_numpy(data.inputs(split))
+    out = torch.zeros(len(split), len(data.classes))
     with torch.no_grad():
-        parts = [module(part) for part in torch.split(inputs, _BATCH)]
-    out: NDArray[np.float32] = torch.cat(parts).numpy()
-    return out
+        for x, _, places in split_batches(data, split, torch.device("cpu"), size=_BATCH):
+            out[places] = module(x)
+    found: NDArray[np.float32] = out.numpy()
+    return found

@@ -1,7 +1,7 @@
 """Walk a recipe from teacher to bundle: every step looked up in the cache, made if absent, and recorded."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,9 @@ from compress.run.models import ModelStep, origin_inputs, start_model
 from compress.run.progress import Display
 from compress.run.quiet import without_engine_notice
 from compress.run.recorder import Recorder
+from compress.run.texts import TokenizedHandle
 from compress.run.world import World
+from compress.stages.texts import fit_data
 from compress.stages.versions import VERSIONS
 
 
@@ -53,7 +55,8 @@ class Walk:
     ) -> None:
         self.recipe, self.plan, self.cache, self.folder, self.world = recipe, plan, cache, folder, world
         self.recorder = Recorder(cache, display, world, before=self._can_finish)
-        self.handle = open_data(recipe.data, recipe.seed, recipe.task)
+        handle = open_data(recipe.data, recipe.seed, recipe.task)
+        self.handle = TokenizedHandle(handle, recipe) if recipe.data.is_text else handle
 
     @cached_property
     def data(self) -> Dataset:
@@ -91,7 +94,7 @@ class Walk:
                 from compress.run.torch_logits import check_given_teacher
 
                 check_given_teacher(model, self.data, f"teacher {getattr(config, config.origin)}")
-                return _save(folder, model, {}, {})
+                return self._save(folder, model, {}, {})
             return self._run_stage(folder, model, train, key, None, progress, "teacher.train")
 
         return self._model_step(step, key, write)
@@ -106,7 +109,7 @@ class Walk:
 
         def write(folder: Path, progress: Any) -> Mapping[str, Any]:
             if student is not None:
-                model = start_model(student, self.data, self.recipe.seed, "student")
+                model = start_model(student, self.data, self.recipe.seed, "student", teacher)
             else:
                 model = source.load()
             return self._run_stage(folder, model, config, key, teacher, progress, f"stages[{index}].{config.kind}")
@@ -139,7 +142,16 @@ class Walk:
             progress=progress,
         )
         result = run_stage(STAGES[type(config)], model, config, context, where=where)
-        return _save(folder, result.model, result.kept, result.metrics)
+        return self._save(folder, result.model, result.kept, result.metrics)
+
+    def _save(self, folder: Path, model: Any, kept: Mapping[str, str], metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A checkpoint; of a text model with the tokenizer whose ids its data have, so that it can be a teacher."""
+        from compress.model.checkpoint import save_checkpoint
+
+        save_checkpoint(folder, model, metrics)
+        if isinstance(self.handle, TokenizedHandle):
+            (folder / "tokenizer.json").write_bytes(self.handle.content)
+        return {"digest": model.digest(), "kept": dict(kept), "metrics": dict(metrics)}
 
     def _model_step(self, step: StepPlan, key: str, write: Any) -> ModelStep:
         entry = self.recorder.step(step.name, step.kind, key, write, _describe_model, collective=True)
@@ -177,7 +189,7 @@ class Walk:
         digest = json.loads((bundle / "manifest.json").read_text())["files"][entry.record["file"]]["sha256"]
         return File(plan, bundle, entry.record, digest)
 
-    def bundle(self, files: list[File], shipped: str) -> Path:
+    def bundle(self, files: list[File], shipped: str, models: Sequence[ModelStep]) -> Path:
         """The folder to ship: the chosen file, and the same step's file for the other engine beside it."""
         chosen = _siblings(files, shipped)
         inputs = {f.plan.format: f.sha256 for f in chosen} | {"data": self.handle.fingerprint}
@@ -191,11 +203,13 @@ class Walk:
 
             content: dict[str, bytes] = {f.plan.format: (f.folder / f.facts["file"]).read_bytes() for f in chosen}
             reference = self.data.validation.x[: exports.REFERENCE_INPUTS]
+            shipping = next(m for m in models if m.name == chosen[0].plan.step)
+            preprocessing = fit_data(self.data, shipping.load()).preprocessing
             answers = load_logits(self.exported(chosen[0]).folder)["validation"]
-            statistics = reference_statistics(self.data.preprocessing, self.data.train.x, answers)
+            statistics = reference_statistics(preprocessing, self.data.train.x, answers)
             with without_engine_notice():
                 write_bundle(folder / "bundle", name=self.recipe.name, task=self.recipe.task, labels=self.data.classes,
-                             preprocessing=self.data.preprocessing, files=content, reference_inputs=reference,
+                             preprocessing=preprocessing, files=content, reference_inputs=reference,
                              precision=chosen[0].facts["precision"], statistics=statistics)  # fmt: skip
             return {"formats": list(content)}
 
@@ -272,13 +286,6 @@ def _siblings(files: list[File], shipped: str) -> list[File]:
     same = (first.plan.step, first.plan.precision)
     others = [f for f in files if (f.plan.step, f.plan.precision) == same and f.plan.format != first.plan.format]
     return [first, *others]
-
-
-def _save(folder: Path, model: Any, kept: Mapping[str, str], metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    from compress.model.checkpoint import save_checkpoint
-
-    save_checkpoint(folder, model, metrics)
-    return {"digest": model.digest(), "kept": dict(kept), "metrics": dict(metrics)}
 
 
 def _save_logits(folder: Path, logits: Mapping[str, NDArray[np.float32]]) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """How much each channel matters, and which ones to keep for a wanted cost."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,9 @@ def magnitude(model: Model, groups: Iterable[ChannelGroup]) -> Scores:
     for group in groups:
         total = np.zeros(group.channels)
         for producer in group.producers:
-            total += _squares(weights[f"{producer}.weight"], 0)
+            total += _squares(weights[f"{producer}.weight"], 0).reshape(-1, group.width).sum(1)
         for tie in group.followers:
-            if (name := f"{tie.node}.weight") in weights:  # a folded batch norm is no node any more
+            if (name := f"{tie.node}.weight") in weights:  # not so of an attention, or a batch norm that was folded
                 total += _squares(weights[name], 0).reshape(-1, tie.repeat).sum(1)
         for tie in group.consumers:
             total += _squares(weights[f"{tie.node}.weight"], 1).reshape(-1, tie.repeat).sum(1)
@@ -53,19 +54,30 @@ def taylor(model: Model, groups: Iterable[ChannelGroup], data: Dataset) -> Score
 
     from compress.model.module import GraphModule
     from compress.stages.batches import split_batches
+    from compress.stages.texts import is_text
 
     groups = tuple(groups)
     module = GraphModule(fold_batch_norm(model)).eval().requires_grad_(False)
     totals = {g.name: np.zeros(g.channels) for g in groups}
-    taps = tuple(p for g in groups for p in g.producers)
-    for x, y in split_batches(data, data.calibration, torch.device("cpu"), size=64):
-        logits, outputs = module(x.requires_grad_(), taps=taps)
+    # A head that is removed gives nothing, so what counts of it is the attention's output, not its queries and keys.
+    heads = {g.name: tuple(t.node for t in g.followers) for g in groups if g.width > 1}
+    made = {g.name: heads.get(g.name, g.producers) for g in groups}
+    taps = tuple(p for g in groups for p in made[g.name])
+    module.requires_grad_(is_text(data))  # gradients reach the taps from the input, or where that is ids from a table
+    for x, y, _ in split_batches(data, data.calibration, torch.device("cpu"), size=64):
+        logits, outputs = module(x if is_text(data) else x.requires_grad_(), taps=taps)
         loss = F.cross_entropy(logits, y, reduction="sum")
         gradients = dict(zip(taps, torch.autograd.grad(loss, [outputs[t] for t in taps]), strict=True))
         for g in groups:
-            parts = [(outputs[p].detach() * gradients[p]).reshape(len(x), g.channels, -1).sum(2) for p in g.producers]
+            parts = [_by_channel(outputs[p].detach() * gradients[p], g.channels) for p in made[g.name]]
             totals[g.name] += torch.stack(parts).sum(0).pow(2).sum(0).double().numpy()
     return {name: np.sqrt(total / len(data.calibration)) for name, total in totals.items()}
+
+
+def _by_channel(x: Any, channels: int) -> Any:
+    """(n, c, ...) or a sequence (n, length, features) summed to (n, channels)."""
+    per_feature = x.sum(1) if x.dim() == 3 else x
+    return per_feature.reshape(len(x), channels, -1).sum(2)
 
 
 def select_channels(
@@ -80,7 +92,7 @@ def select_channels(
     """Channels to keep per group, so that the narrowed graph costs at most `limit`.
 
     One threshold for all groups, on scores divided by their group's mean, found by bisection, then as many channels
-    back as the limit allows. A group keeps a multiple of round_to channels (rounded up) or all of them.
+    back as the limit allows. A group keeps a multiple of round_to features (rounded up) or all of them.
 
     Raises:
         StageError: even with round_to channels in every group the cost is above the limit.
@@ -92,7 +104,8 @@ def select_channels(
         out = {}
         for g in groups:
             above = max(int((relative[g.name] >= threshold).sum()), 1)
-            out[g.name] = min(-(-above // round_to) * round_to, g.channels)
+            multiple = g.multiple(round_to)
+            out[g.name] = min(-(-above // multiple) * multiple, g.channels)
         return out
 
     thresholds = np.unique(np.concatenate([[0.0, np.inf], *relative.values()]))
@@ -110,7 +123,8 @@ def select_channels(
         else:
             low = middle + 1
     order = {name: np.argsort(-score, kind="stable") for name, score in relative.items()}
-    chosen = _give_back(graph, counts(thresholds[high]), order, relative, cost=cost, limit=limit, round_to=round_to)
+    multiples = {g.name: g.multiple(round_to) for g in groups}
+    chosen = _give_back(graph, counts(thresholds[high]), order, relative, cost=cost, limit=limit, multiples=multiples)
     return {name: np.sort(order[name][:count]).astype(np.int64) for name, count in chosen.items()}
 
 
@@ -122,7 +136,7 @@ def _give_back(
     *,
     cost: Callable[[Graph], int],
     limit: float,
-    round_to: int,
+    multiples: Mapping[str, int],
 ) -> dict[str, int]:
     """Widen groups again while the limit allows, the most important removed channels first.
 
@@ -132,7 +146,7 @@ def _give_back(
     while True:
         narrowed = [name for name, count in counts.items() if count < len(order[name])]
         for name in sorted(narrowed, key=lambda n: -relative[n][order[n][counts[n]]]):
-            wider = {**counts, name: min(counts[name] + round_to, len(order[name]))}
+            wider = {**counts, name: min(counts[name] + multiples[name], len(order[name]))}
             if cost(with_channels(graph, wider)) <= limit:
                 counts = wider
                 break

@@ -220,7 +220,7 @@ class _Run:
             batches = split_batches(
                 self.data, self.data.validation, a.device, rank=a.process_index, world=a.num_processes
             )
-            for x, y in batches:
+            for x, y, _ in batches:
                 count += (self.module(x).argmax(1) == y).sum()
         return int(a.reduce(count, reduction="sum"))
 

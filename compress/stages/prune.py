@@ -1,6 +1,7 @@
 """The prune stage: fewer channels (smaller and faster), or zeros among the weights (smaller once compressed)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from typing import Any
@@ -13,14 +14,15 @@ from compress.model.channels import ChannelGroup, choose_groups
 from compress.model.graph import Graph, match_layers
 from compress.model.model import Model
 from compress.model.module import GraphModule
-from compress.model.shapes import count_macs, count_parameters, infer_shapes
+from compress.model.shapes import count_macs, count_parameters, features_of, infer_shapes
 from compress.recipe.schema import PruneConfig
 from compress.stages.base import Context, Progress, StageResult
 from compress.stages.importance import Scores, magnitude, select_channels, taylor
 from compress.stages.loop import History, fit
 from compress.stages.sparsify import RAMP, SparseModule, apply_masks, smallest
 from compress.stages.surgery import remove_channels
-from compress.stages.teacher import Teacher, check_fits, tuning_loss
+from compress.stages.teacher import Teacher, check_fits, make_teacher, tuning_loss
+from compress.stages.texts import fit_data, with_copies
 
 
 def prune(model: Model, config: PruneConfig, context: Context) -> StageResult:
@@ -30,15 +32,16 @@ def prune(model: Model, config: PruneConfig, context: Context) -> StageResult:
         ModelError: a pattern in `layers` matches nothing.
         StageError: model and data do not fit together, the goal cannot be reached, or training diverged.
     """
-    check_fits(model, context.data, "prune")
+    check_fits(model, fit_data(context.data, model), "prune")
     if model.graph.quantized:
         raise StageError("the model is quantized already", "prune", "put prune before quantize")
-    return (
-        _prune_weights(model, config, context) if config.what == "weights" else _prune_channels(model, config, context)
-    )
+    teacher = _teacher(config, context)
+    data = with_copies(context.data, config, context.seed) if teacher else context.data
+    own = replace(context, data=fit_data(data, model))
+    return (_prune_weights if config.what == "weights" else _prune_channels)(model, config, own, teacher)
 
 
-def _prune_channels(model: Model, config: PruneConfig, context: Context) -> StageResult:
+def _prune_channels(model: Model, config: PruneConfig, context: Context, teacher: Teacher | None) -> StageResult:
     """In `iterations` rounds whose goals fall geometrically; each scores the channels anew."""
     cost: Callable[[Graph], int] = count_macs if config.keep_macs is not None else count_parameters
     goal = config.keep_macs if config.keep_macs is not None else config.keep_parameters
@@ -49,7 +52,6 @@ def _prune_channels(model: Model, config: PruneConfig, context: Context) -> Stag
         raise StageError(
             "no layer that was chosen can lose channels: " + _reasons(kept), "prune.layers", "choose others"
         )
-    teacher = _teacher(config, context)
     now, rounds, limit = model, [], cost(model.graph)
     epochs = _spread(config.finetune_epochs, config.iterations)
     for number in range(1, config.iterations + 1):
@@ -87,7 +89,8 @@ def _scores(model: Model, groups: list[ChannelGroup], config: PruneConfig, conte
 def _removed(before: Graph, after: Graph) -> dict[str, int]:
     """Layer -> channels it lost, for layers that lost any."""
     old, new = infer_shapes(before), infer_shapes(after)
-    return {n.name: old[n.name][0] - new[n.name][0] for n in before.layers if old[n.name][0] != new[n.name][0]}
+    lost = {n.name: features_of(old[n.name]) - features_of(new[n.name]) for n in before.layers}
+    return {name: count for name, count in lost.items() if count}
 
 
 def _why_whole(graph: Graph, names: list[str], removed: dict[str, int], config: PruneConfig) -> dict[str, str]:
@@ -96,7 +99,7 @@ def _why_whole(graph: Graph, names: list[str], removed: dict[str, int], config: 
         if group.name not in names or group.name in removed:
             continue
         why = "each of its channels matters more than those removed elsewhere"
-        if group.channels <= config.round_to:
+        if group.channels <= group.multiple(config.round_to):
             why = f"it has {group.channels} channels, no more than round_to ({config.round_to})"
         layers = {n.name for n in graph.layers}
         out |= dict.fromkeys((*group.producers, *(t.node for t in group.followers if t.node in layers)), why)
@@ -108,7 +111,7 @@ def _reasons(kept: dict[str, str]) -> str:
     return "; ".join(f"{k}: {v}" for k, v in list((telling or kept).items())[:5])
 
 
-def _prune_weights(model: Model, config: PruneConfig, context: Context) -> StageResult:
+def _prune_weights(model: Model, config: PruneConfig, context: Context, teacher: Teacher | None) -> StageResult:
     """`sparsity` of each chosen layer's weights, all at once or, with fine-tuning, in `iterations` rounds."""
     assert config.sparsity is not None  # the schema asks for it
     chosen = match_layers(model.graph, config.layers, "prune.layers")
@@ -120,9 +123,7 @@ def _prune_weights(model: Model, config: PruneConfig, context: Context) -> Stage
     if config.finetune_epochs:
         module = SparseModule(model, layers, config.iterations, config.sparsity)
         first = ceil(RAMP * config.finetune_epochs) if config.iterations > 1 else 1  # sparse enough from this epoch on
-        history = _fine_tune(
-            module, config.finetune_epochs, config, context, _teacher(config, context), 1, 0, module.on_step, first
-        )
+        history = _fine_tune(module, config.finetune_epochs, config, context, teacher, 1, 0, module.on_step, first)
         out, metrics = apply_masks(module.net.to_model(), module.masks()), history.metrics()
     else:
         masks = {f"{n}.weight": smallest(model.weights[f"{n}.weight"], config.sparsity) for n in layers}
@@ -134,8 +135,7 @@ def _prune_weights(model: Model, config: PruneConfig, context: Context) -> Stage
 def _teacher(config: PruneConfig, context: Context) -> Teacher | None:
     if not (config.distill and context.teacher is not None and config.finetune_epochs):
         return None
-    check_fits(context.teacher, context.data, "prune, the teacher")
-    return Teacher(context.teacher, context.data, config)
+    return make_teacher(context.teacher, context.data, config, context.seed, where="prune")
 
 
 def _fine_tune(

@@ -15,6 +15,7 @@ from compress.numerics.calibration import Histogram, entropy_range, minmax_range
 from compress.recipe.schema import QuantizeConfig
 from compress.stages.base import Context, StageResult
 from compress.stages.placement import mark_dynamic, place_quantizers
+from compress.stages.texts import fit_data
 
 DEFAULT_WEIGHT_BITS = 8
 _BATCH = 256
@@ -29,7 +30,7 @@ def quantize(model: Model, config: QuantizeConfig, context: Context) -> StageRes
         ModelError: a pattern matches no layer.
         StageError: the model is quantized already.
     """
-    folded = fold_batch_norm(model)
+    folded, own = fold_batch_norm(model), fit_data(context.data, model)
     bits = config.weight_bits or DEFAULT_WEIGHT_BITS
     chosen, kept = choose_layers(folded, config)
     if not chosen:
@@ -38,7 +39,7 @@ def quantize(model: Model, config: QuantizeConfig, context: Context) -> StageRes
         graph = mark_dynamic(folded.graph, chosen, bits)
         return StageResult(Model(graph, {**folded.weights, **_weight_scales(folded, chosen, bits)}), True, kept)
     graph, grids = place_quantizers(folded.graph, chosen, bits)
-    histograms = observe(folded, tuple(grids.values()), context.data)
+    histograms = observe(folded, tuple(grids.values()), own)
     ranges = {tensor: find_range(tensor, histogram, config) for tensor, histogram in histograms.items()}
     weights = {**folded.weights, **_weight_scales(folded, chosen, bits)}
     for grid, tensor in grids.items():
@@ -66,15 +67,15 @@ def observe(model: Model, tensors: tuple[str, ...], data: Dataset) -> Mapping[st
     import torch
 
     from compress.model.module import GraphModule
+    from compress.stages.batches import real_values, split_batches
 
     module = GraphModule(model).eval()
-    inputs = data.inputs(data.calibration)
     histograms = {name: Histogram.empty() for name in tensors}
     with torch.no_grad():
-        for start in range(0, len(inputs), _BATCH):
-            _, seen = module(torch.from_numpy(inputs[start : start + _BATCH]), taps=tensors)
+        for x, _, _ in split_batches(data, data.calibration, torch.device("cpu"), size=_BATCH):
+            _, seen = module(x, taps=tensors)
             for name, tensor in seen.items():
-                histograms[name].add(tensor.numpy())
+                histograms[name].add(real_values(tensor, x, model.graph.pad_id))
     return histograms
 
 
@@ -98,18 +99,19 @@ def _fine_tune(model: Model, config: QuantizeConfig, context: Context) -> tuple[
     """Train weights and scales with simulated rounding, from the teacher's soft labels where there is one."""
     from compress.model.module import GraphModule
     from compress.stages.loop import fit
-    from compress.stages.teacher import Teacher, check_fits, tuning_loss
+    from compress.stages.teacher import check_fits, make_teacher, tuning_loss
+    from compress.stages.texts import with_copies
 
-    check_fits(model, context.data, "quantize")
+    check_fits(model, fit_data(context.data, model), "quantize")
     module = GraphModule(model)
-    teacher = None
+    teacher, data = None, context.data
     if config.distill and context.teacher is not None:
-        check_fits(context.teacher, context.data, "quantize, the teacher")
-        teacher = Teacher(context.teacher, context.data, config)
+        teacher = make_teacher(context.teacher, data, config, context.seed, where="quantize")
+        data = with_copies(data, config, context.seed)
 
     history = fit(
         module,
-        context.data,
+        fit_data(data, model),
         config,
         epochs=config.epochs,
         loss=tuning_loss(module, teacher, config),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import ModelError
-from compress.model.channels import Tie, channel_groups, with_channels
+from compress.model.channels import channel_groups, with_channels
 from compress.model.model import Model
 
 Indices = NDArray[np.int64]
@@ -36,15 +36,15 @@ def remove_channels(model: Model, keep: Mapping[str, Indices | Sequence[int]]) -
             fix = f"give each channel of 0..{group.channels - 1} that stays once, in order"
             raise ModelError(f"{list(indices)[:8]} are no ascending channels", f"group {name!r}", fix)
         for producer in group.producers:
-            take(producer, ("weight", "bias", "weight_scale"), index, 0)
+            take(producer, ("weight", "bias", "weight_scale"), _features(group.width, index), 0)
         for tie in group.followers:
             own = ("weight", "bias", "weight_scale", "running_mean", "running_var")
-            take(tie.node, own, _features(tie, index), 0)
+            take(tie.node, own, _features(tie.repeat, index), 0)
         for tie in group.consumers:
-            take(tie.node, ("weight",), _features(tie, index), 1)
+            take(tie.node, ("weight",), _features(tie.repeat, index), 1)
     return Model(graph, weights)
 
 
-def _features(tie: Tie, channels: Indices) -> Indices:
-    """The features that channels became by flattening: i -> i*repeat .. (i+1)*repeat - 1."""
-    return (channels[:, None] * tie.repeat + np.arange(tie.repeat)).reshape(-1)
+def _features(repeat: int, channels: Indices) -> Indices:
+    """The features that channels are or became by flattening: i -> i*repeat .. (i+1)*repeat - 1."""
+    return (channels[:, None] * repeat + np.arange(repeat)).reshape(-1)

@@ -15,6 +15,7 @@ from compress.model.shapes import infer_shapes
 from compress.recipe.schema import AugmentConfig, PruneConfig, QuantizeConfig, Training
 from compress.stages.batches import Batch, split_batches
 from compress.stages.processes import current_accelerator
+from compress.stages.texts import fit_data, takes, with_copies
 
 Loss = Callable[[Batch], Tensor]
 
@@ -25,19 +26,23 @@ class Teacher:
     Its logits over the training split are computed once, up front and in a fixed order, when batches show the same
     images every epoch; otherwise for each batch. (Not on first use: a resumed run would then meet other batches first,
     and other batches round differently.)
+
+    data: as the teacher reads it. originals: so many of its training examples have labels; the rest are altered copies.
     """
 
-    def __init__(self, model: Model, data: Dataset, config: Training) -> None:
+    def __init__(self, model: Model, data: Dataset, config: Training, originals: int | None = None) -> None:
         device = current_accelerator().device
         self._module = GraphModule(model)
         self._module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._module.eval().requires_grad_(False)
         self._cached: Tensor | None = None
+        self._originals = originals
         if not is_active(config.augment or AugmentConfig()):
             bfloat16 = config.precision == "bfloat16"
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-                parts = [self._module(x).float() for x, _ in split_batches(data, data.train, device)]
-            self._cached = torch.cat(parts)
+                self._cached = torch.zeros(len(data.train), len(data.classes), device=device)
+                for x, _, places in split_batches(data, data.train, device):
+                    self._cached[places] = self._module(x).float()
 
     def logits(self, batch: Batch) -> Tensor:
         """(n, classes) float32."""
@@ -47,11 +52,30 @@ class Teacher:
             out: Tensor = self._module(batch.x).float()
         return out
 
+    def targets(self, batch: Batch, logits: Tensor) -> Tensor:
+        """(n, classes): the labels, of altered copies the teacher's own opinion."""
+        if self._originals is None:
+            return batch.targets
+        known = (batch.index < self._originals)[:, None]
+        return torch.where(known, batch.targets, F.softmax(logits, dim=1))
+
     def features(self, batch: Batch, taps: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits, and the outputs of the named nodes."""
         with torch.no_grad():
             logits, features = self._module(batch.x, taps=tuple(taps))
         return logits.float(), features
+
+
+def make_teacher(model: Model, data: Dataset, config: Training, seed: int, *, where: str) -> Teacher:
+    """A teacher for data as they are read from the source, and for the altered copies that `config` asks for.
+
+    Raises:
+        StageError: it does not fit the data.
+    """
+    more = with_copies(data, config, seed)
+    own = fit_data(more, model)
+    check_fits(model, own, f"{where}, the teacher")
+    return Teacher(model, own, config, originals=None if more is data else len(data.train))
 
 
 def hard_label_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -82,10 +106,11 @@ def tuning_loss(module: nn.Module, teacher: Teacher | None, config: PruneConfig 
         logits = module(batch.x)
         if teacher is None:
             return hard_label_loss(logits, batch.targets)
+        wanted = teacher.logits(batch)
         return soft_label_loss(
             logits,
-            teacher.logits(batch),
-            batch.targets,
+            wanted,
+            teacher.targets(batch, wanted),
             temperature=config.temperature,
             hard_label_weight=config.hard_label_weight,
         )
@@ -99,7 +124,7 @@ def check_fits(model: Model, data: Dataset, where: str) -> None:
     Raises:
         StageError: with both shapes.
     """
-    if model.graph.input_shape != data.input_shape:
+    if not takes(model.graph, data):
         what = f"it takes inputs of shape {model.graph.input_shape}, the data gives {data.input_shape}"
         raise StageError(what, where, "use a net built for this data")
     out = infer_shapes(model.graph)[model.graph.output]

@@ -9,6 +9,7 @@ from compress.stages.base import Context, StageResult
 from compress.stages.batches import Batch
 from compress.stages.loop import fit
 from compress.stages.teacher import check_fits, hard_label_loss
+from compress.stages.texts import fit_data
 
 
 def train(model: Model, config: TrainConfig, context: Context) -> StageResult:
@@ -17,7 +18,8 @@ def train(model: Model, config: TrainConfig, context: Context) -> StageResult:
     Raises:
         StageError: model and data do not fit together, or training diverged.
     """
-    check_fits(model, context.data, "train")
+    data = fit_data(context.data, model)
+    check_fits(model, data, "train")
     module = GraphModule(model)
 
     def loss(batch: Batch) -> Tensor:
@@ -25,7 +27,7 @@ def train(model: Model, config: TrainConfig, context: Context) -> StageResult:
 
     history = fit(
         module,
-        context.data,
+        data,
         config,
         epochs=config.epochs,
         loss=loss,

@@ -3,6 +3,6 @@
 Apart from the catalogue, so that a finished run can be looked up without importing torch.
 """
 
-from compress.recipe.schema import DistillConfig, PruneConfig, QuantizeConfig, TrainConfig
+from compress.recipe.schema import DistillConfig, PruneConfig, QuantizeConfig, TrainConfig, VocabularyConfig
 
-VERSIONS: dict[type, int] = {TrainConfig: 1, DistillConfig: 1, PruneConfig: 1, QuantizeConfig: 1}
+VERSIONS: dict[type, int] = {TrainConfig: 1, DistillConfig: 1, PruneConfig: 1, QuantizeConfig: 1, VocabularyConfig: 1}

@@ -135,7 +135,7 @@ def test_a_net_spelled_out_wrongly_says_which_item(layers, message):
 @pytest.mark.parametrize(
     ("net", "args", "shape", "message"),
     [
-        ("resnet99", {}, (1, 8, 8), "no net 'resnet99'\n  fix: one of ds-cnn, mlp"),
+        ("resnet99", {}, (1, 8, 8), "no net 'resnet99'\n  fix: one of bert, ds-cnn, mlp"),
         ("mlp", {"width": 3}, (1, 8, 8), r"mlp takes no \['width'\]\n  fix: it takes hidden"),
         ("ds-cnn", {}, (64,), r"ds-cnn wants images \(c, h, w\), the data has shape \(64,\)\n  fix: use mlp"),
         ("resnet9", {"residuals": [0]}, (1, 8, 8), "make no net"),

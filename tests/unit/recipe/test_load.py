@@ -93,8 +93,8 @@ budget: {latency_ms: {cppu: 1}}
         "line 2: name: the text 'Bad Name'; want lower-case letters, digits, - and _, 64 at most, "
         "beginning with a letter or digit",
         "line 3: techer: unknown key; did you mean 'teacher'?",
-        "line 4: data.source: the text 'mnist5k' is none of mnist-5k, digits, fashion-mnist, gestures; did you mean "
-        "'mnist-5k'?",
+        "line 4: data.source: the text 'mnist5k' is none of mnist-5k, digits, fashion-mnist, gestures, "
+        "movie-sentences; did you mean 'mnist-5k'?",
         "line 4: data.limit: 0 is out of range; want at least 1",
         "line 5: student.net: no net 'ds-cn'; did you mean 'ds-cnn'?",
         "line 7: stages[0]: 'distil' is no kind of stage; did you mean 'distill'?",

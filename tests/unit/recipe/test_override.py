@@ -66,7 +66,7 @@ def test_overrides_apply_in_order(good):
         # what is set is checked like the file, and blamed on the --set
         ("data.augment.noise=1",
          "data.augment.noise: unknown key; known here: horizontal_flip, shift_pixels, erase, mixup_alpha, gain, "
-         "shift_steps, jitter"),
+         "shift_steps, jitter, text_copies"),
         ("stages.0.distill.epoch=1", "stages[0].distill.epoch: unknown key; did you mean 'epochs'?"),
         ("stages.0.distill={epochs: 0}", "stages[0].distill.epochs: 0 is out of range; want at least 1"),
         ("student.args.width=0", "student.args: ds-cnn: width: want a whole number from 1 to 4096, got 0; correct it"),

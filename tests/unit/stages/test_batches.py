@@ -68,6 +68,7 @@ def test_images_are_channels_last(digits):
 
 def test_split_batches_cover_a_split_in_order_between_processes(digits):
     parts = [list(split_batches(digits, digits.train, CPU, size=100, rank=r, world=2)) for r in (0, 1)]
-    labels = [y for pair in zip(*parts, strict=True) for _, y in pair]
+    labels, places = zip(*((y, index) for pair in zip(*parts, strict=True) for _, y, index in pair), strict=True)
 
     assert torch.cat(labels).tolist() == digits.train.y.tolist()
+    assert torch.cat(places).tolist() == list(range(len(digits.train)))

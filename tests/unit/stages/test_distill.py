@@ -11,7 +11,8 @@ from compress.model.nets import build_net
 from compress.recipe.schema import AugmentConfig, DistillConfig, LayerPair, TrainConfig
 from compress.stages.base import Context, run_stage
 from compress.stages.batches import Feed
-from compress.stages.distill import _Student, distill
+from compress.stages.distill import distill
+from compress.stages.student import Student
 from compress.stages.teacher import Teacher, soft_label_loss
 from compress.stages.train import train
 
@@ -82,11 +83,11 @@ def test_features_come_nearer_to_the_teacher_s(fresh, digits, trained, kind):
 @pytest.mark.parametrize("kind", ["hints", "attention"])
 def test_a_pair_s_gradient_reaches_the_student_up_to_its_layer_and_the_projection(fresh, trained, digits, kind):
     config = DistillConfig(**{kind: pair("block2_1_add", "block2_1_add")})
-    student = _Student(fresh, trained.graph, config, 0).train()
+    student = Student(fresh, trained.graph, config, 0).train()
     teacher = Teacher(trained, digits, config)
     batch = next(Feed(digits, config, seed=0, device=CPU).epoch(0))
     mine = student.net(batch.x, taps=("block2_1_add",))[1]
-    student.distance(mine, teacher.features(batch, ("block2_1_add",))[1]).backward()
+    student.distance(mine, teacher.features(batch, ("block2_1_add",))[1], batch.x).backward()
 
     reached = {name for name, p in student.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     before = {"stem", "block1_1_conv1", "block1_1_conv2", "block2_1_conv1", "block2_1_conv2", "block2_1_skip"}
