@@ -35,7 +35,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--dry-run", is_flag=True, help="Print the recipe it would run and stop.")
 @click.option("--quiet", is_flag=True, help="Only the result.")
 def command(
-    model: Path, data: Path, labels: Path | None, target: str, how: Any, calibration: str,
+    model: Path, data: Path, labels: Path | None, target: str, how: Any, calibration: Any,
     keep_float: tuple[str, ...], fix: tuple[str, ...], max_drop: float, min_agreement: float, min_sqnr: float,
     allow_slower: bool, profile: str, threads: int, out: Path | None, dry_run: bool, quiet: bool,
 ) -> None:  # fmt: skip

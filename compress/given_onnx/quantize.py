@@ -120,7 +120,7 @@ def quantized(prepared: Prepared, recipe: OnnxRecipe, candidate: Candidate, rang
 
 
 def _static(model: Any, recipe: OnnxRecipe, candidate: Candidate, ranges: Ranges, path: Path) -> None:
-    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
@@ -131,10 +131,10 @@ def _static(model: Any, recipe: OnnxRecipe, candidate: Candidate, ranges: Ranges
     chosen = integer_nodes(model, candidate.operators, candidate.keep_float) & seen
     quantizer = QDQQuantizer(
         model,
-        True,  # per channel
+        recipe.per_channel,
         recipe.weight_bits == 7,
-        QuantType.QInt8,
-        QuantType.QUInt8,
+        _type(recipe.weights),
+        _type(recipe.activations),
         TensorsData(CalibrationMethod.MinMax, data),
         sorted(chosen),
         sorted({n.name for n in model.graph.node} - chosen),
@@ -143,6 +143,12 @@ def _static(model: Any, recipe: OnnxRecipe, candidate: Candidate, ranges: Ranges
     )
     quantizer.quantize_model()
     quantizer.model.save_model_to_file(str(path), False)
+
+
+def _type(name: str) -> Any:
+    from onnxruntime.quantization import QuantType
+
+    return {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}[name]
 
 
 def _guard(model: Any, keep_float: Collection[str]) -> None:
@@ -173,15 +179,15 @@ def _seen(node: Any, ranges: Mapping[str, Any], model: Any) -> bool:
 
 
 def _dynamic(model: Any, recipe: OnnxRecipe, candidate: Candidate, path: Path) -> None:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization import quantize_dynamic
 
     quantize_dynamic(
         model,
         str(path),
         op_types_to_quantize=list(candidate.operators),
-        per_channel=True,
+        per_channel=recipe.per_channel,
         reduce_range=recipe.weight_bits == 7,
-        weight_type=QuantType.QInt8,  # unsigned weights were measured at 1.4x where signed ones give 2.3x
+        weight_type=_type(recipe.weights),
         nodes_to_exclude=list(candidate.keep_float),
     )
 

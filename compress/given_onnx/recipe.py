@@ -8,6 +8,7 @@ from compress.given_onnx.analyse import Analysis, Layer
 from compress.plan.target import Profile
 
 How = Literal["auto", "static", "static-layers", "dynamic"]
+Calibration = Literal["minmax", "percentile", "entropy"]
 HOWS: tuple[How, ...] = ("auto", "static", "static-layers", "dynamic")
 
 # Operators with an integer kernel in ONNX Runtime's CPU provider, or that only move values. Softmax has one too, and
@@ -34,15 +35,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class OnnxRecipe:
-    """activations: type of static activations. weight_bits: 7 or 8, signed, per output channel, symmetric."""
+    """activations, weights: types where ranges are calibrated. weight_bits: of symmetric weights."""
 
     target: str
     kind: str
-    activations: Literal["uint8"]
+    activations: Literal["uint8", "int8"]
     weight_bits: Literal[7, 8]
-    calibration: Literal["minmax", "percentile", "entropy"]
+    calibration: Calibration
     candidates: tuple[Candidate, ...]
     reasons: dict[str, str]
+    weights: Literal["int8", "uint8"] = "int8"
+    per_channel: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for result.json."""
@@ -51,14 +54,20 @@ class OnnxRecipe:
              "reason": c.reason} for c in self.candidates
         ]  # fmt: skip
         return {
-            "target": self.target, "kind": self.kind, "activations": self.activations, "weights": "int8 per channel",
+            "target": self.target, "kind": self.kind, "activations": self.activations,
+            "weights": f"{self.weights} per {'channel' if self.per_channel else 'tensor'}",
             "weight_bits": self.weight_bits, "calibration": self.calibration, "candidates": candidates,
             "reasons": self.reasons,
         }  # fmt: skip
 
 
 def make_recipe(
-    analysis: Analysis, profile: Profile, *, how: How = "auto", calibration: str = "minmax", keep_float: Any = ()
+    analysis: Analysis,
+    profile: Profile,
+    *,
+    how: How = "auto",
+    calibration: Calibration = "minmax",
+    keep_float: Any = (),
 ) -> OnnxRecipe:
     """Choose by what the graph holds.
 
@@ -75,13 +84,17 @@ def make_recipe(
     asked = "asked for with --how"
     candidates = _by_kind(analysis, free, kept) if how == "auto" else (_candidate(how, kept, asked),)
     reasons = {
-        "activations": "unsigned activations with signed weights are what x86 kernels take; the same grid serves ARM",
-        "weight_bits": profile.reasons["weight_bits"],
+        **{claim: profile.claim(claim) for claim in ("activations", "weights", "weight_bits", "operators")},
         "calibration": "asked for with --calibration"
         if calibration != "minmax"
         else "the exact range seen; percentile and entropy cut rare extremes off",
     }
-    return OnnxRecipe(profile.name, analysis.kind, "uint8", profile.weight_bits, calibration, candidates, reasons)  # type: ignore[arg-type]
+    if analysis.kind == "transformer":
+        reasons["transformers"] = profile.claim("transformers")
+    return OnnxRecipe(
+        target=profile.name, kind=analysis.kind, activations=profile.activations["onnx"],
+        weight_bits=profile.weight_bits, calibration=calibration, candidates=candidates, reasons=reasons,
+    )  # fmt: skip
 
 
 def _by_kind(analysis: Analysis, free: list[Layer], kept: dict[str, str]) -> tuple[Candidate, ...]:

@@ -21,7 +21,7 @@ from compress.given_onnx.compare import Outputs, fidelity, run_file
 from compress.given_onnx.examples import Examples, Parts, read_examples, split
 from compress.given_onnx.judge import Limits, against_labels, class_scores, complaint
 from compress.given_onnx.quantize import observe
-from compress.given_onnx.recipe import How, OnnxRecipe, make_recipe
+from compress.given_onnx.recipe import Calibration, How, OnnxRecipe, make_recipe
 from compress.given_onnx.tune import Tuned, tune
 from compress.onnx_file.open import Given, open_onnx
 from compress.onnx_file.prepare import Prepared, prepare
@@ -46,7 +46,7 @@ class Options:
     labels: Path | None = None
     target: str = "x86-vnni"
     how: How = "auto"
-    calibration: str = "minmax"
+    calibration: Calibration = "minmax"
     keep_float: tuple[str, ...] = ()
     fixed: Mapping[str, str] | None = None
     limits: Limits = field(default_factory=Limits)

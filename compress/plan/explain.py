@@ -8,6 +8,7 @@ from rich.text import Text
 from compress.plan.layers import LayerPlan, Treatment
 from compress.plan.plan import NetFacts, Plan
 from compress.plan.steps import percent
+from compress.plan.target import CLAIMS, load_target
 
 _STYLES = {
     **dict.fromkeys(("narrowed", "zeroed", "trimmed"), "cyan"),
@@ -26,6 +27,8 @@ def render(plan: Plan) -> RenderableType:
         if kept := _left_alone(plan.layers):
             parts.append(_section("Left alone", kept))
         parts.append(_sizes(plan))
+    if target := _target(plan):
+        parts.append(target)
     parts += [Text(f"note: {note}") for note in plan.notes]
     return Group(*parts)
 
@@ -64,6 +67,18 @@ def _table(*, header: bool = True) -> Table:
 
 def _section(title: str, table: Table, hint: str = "") -> RenderableType:
     return Group(Text.assemble((title, "bold"), (hint, "dim")), table, Text())
+
+
+def _target(plan: Plan) -> RenderableType | None:
+    """What the target says about integers, why, and where that was measured; nothing where nothing is quantized."""
+    if not any(step.kind == "quantize" for step in plan.steps):
+        return None
+    profile, table = load_target(plan.target), _table(header=False)
+    table.add_column("claim", no_wrap=True, style="dim")
+    table.add_column("why")
+    for claim in CLAIMS:
+        table.add_row(claim.replace("_", " "), escape(profile.claim(claim)))
+    return _section(f"Target {plan.target}", table)
 
 
 def _steps(plan: Plan) -> RenderableType:

@@ -9,13 +9,17 @@ from compress.errors import PlanError
 from compress.recipe.document import read_yaml
 from compress.recipe.schema import QuantizeConfig, StageConfig
 
+CLAIMS = ("formats", "activations", "weights", "weight_bits", "operators", "transformers")
+
 
 class Profile(BaseModel):
     """One kind of device.
 
-    formats: files that have an engine there. weight_bits: of int8 weights, unless the recipe says otherwise.
-    reasons: for each of these fields the measurement or fact behind it. What holds for every target is no field here:
-    ONNX activations are unsigned and TFLite's signed, and whole chains are integer (compress/stages/placement.py).
+    formats: files that have an engine there. activations: by format, the type of calibrated activations. weights:
+    signed, symmetric, one scale an output channel; weight_bits: of them, unless the recipe says otherwise. operators:
+    "chains" where additions, poolings and activations between layers are integer too. transformers: how their products
+    are quantized. reasons: for each of these fields why. evidence: where that was measured, as FILE or FILE:KEY.KEY in
+    benchmarks/results; empty where nothing here could measure it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -23,15 +27,31 @@ class Profile(BaseModel):
     name: str
     description: str
     formats: tuple[Literal["onnx", "tflite"], ...] = Field(min_length=1)
+    activations: dict[Literal["onnx", "tflite"], Literal["uint8", "int8"]]
+    weights: Literal["int8"]
     weight_bits: Literal[7, 8]
+    operators: Literal["chains", "layers"]
+    transformers: Literal["dynamic", "layers"]
     reasons: dict[str, str]
+    evidence: dict[str, tuple[str, ...]]
 
     @model_validator(mode="after")
     def _sound(self) -> "Profile":
-        explained = {"formats", "weight_bits"}
-        if set(self.reasons) != explained:
-            raise ValueError(f"reasons must be given for exactly {', '.join(sorted(explained))}")
+        for kind in ("reasons", "evidence"):
+            if set(getattr(self, kind)) != set(CLAIMS):
+                raise ValueError(f"{kind} must be given for exactly {', '.join(CLAIMS)}")
+        if set(self.activations) != set(self.formats):
+            raise ValueError(f"activations must be given for exactly {', '.join(self.formats)}")
         return self
+
+    def claim(self, name: str) -> str:
+        """A field's value, why, and where that was measured, in a sentence or two."""
+        value = getattr(self, name)
+        if isinstance(value, dict):
+            value = ", ".join(f"{v} in {k}" for k, v in value.items())
+        said = ", ".join(value) if isinstance(value, tuple) else str(value)
+        where = ", ".join(self.evidence[name]) or "not measured here"
+        return f"{said}. {self.reasons[name]} ({where})"
 
 
 def target_names() -> tuple[str, ...]:

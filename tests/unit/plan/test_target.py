@@ -1,20 +1,29 @@
 """Targets: all load, each value has a reason, and a faulty file is refused."""
 
+import json
 import typing
+from pathlib import Path
 
 import pytest
 
 from compress.errors import PlanError
-from compress.plan.target import for_target, load_target, parse_target, target_names
+from compress.plan.target import CLAIMS, for_target, load_target, parse_target, target_names
 from compress.recipe.schema import QuantizeConfig, Target, TrainConfig
 
 GOOD = b"""\
 name: t
 description: d
 formats: [onnx]
+activations: {onnx: uint8}
+weights: int8
 weight_bits: 8
-reasons: {formats: a, weight_bits: b}
+operators: chains
+transformers: dynamic
+reasons: {formats: a, activations: a, weights: a, weight_bits: b, operators: c, transformers: d}
+evidence: {formats: [], activations: [], weights: [], weight_bits: [], operators: [], transformers: []}
 """
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
+EXEMPT = ("activations", "weights", "weight_bits")  # of TFLite they are the standard's; of ARM what needs a board
 
 
 def test_the_schema_and_the_folder_name_the_same_targets():
@@ -27,6 +36,21 @@ def test_every_target_loads_with_a_reason_for_every_value(name):
 
     assert profile.name == name
     assert all(len(reason) > 30 for reason in profile.reasons.values())
+
+
+@pytest.mark.parametrize("name", typing.get_args(Target))
+def test_what_a_target_calls_measured_stands_in_a_committed_result(name):
+    profile = load_target(name)
+
+    for claim in CLAIMS:
+        assert profile.evidence[claim] or "ot measured" in profile.reasons[claim] or claim in EXEMPT, claim
+        for pointer in profile.evidence[claim]:
+            file, _, keys = pointer.partition(":")
+            found = json.loads((RESULTS / file).read_text())
+            for key in keys.split(".") if keys else ():
+                found = found[key]
+            assert found
+        assert profile.claim(claim).endswith(")")
 
 
 def test_only_avx2_without_vnni_saturates():
@@ -52,7 +76,8 @@ def test_an_unknown_target_lists_those_there_are():
     [
         (b"weight_bits: 8", b"weight_bits: 6", "weight_bits: Input should be 7 or 8"),
         (b"[onnx]", b"[coreml]", "formats.0: Input should be 'onnx' or 'tflite'"),
-        (b"formats: a, ", b"", "reasons must be given for exactly formats, weight_bits"),
+        (b"formats: a, ", b"", "reasons must be given for exactly formats, activations"),
+        (b"{onnx: uint8}", b"{tflite: int8}", "activations must be given for exactly onnx"),
         (b"name: t", b"name: u", "it is named 'u'"),
         (b"name: t", b"name: [", "line 3: it is no YAML"),
         (b"name: t", b"nam: t", "Field required"),
