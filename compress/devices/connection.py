@@ -23,6 +23,8 @@ from compress.devices.session import Output, Session, explain_refusal
 from compress.devices.ssh import Ssh
 from compress.errors import DeviceError
 
+FULL_BYTES = 100_000  # a job that failed with less room than this failed for it
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -103,7 +105,7 @@ class Connection:
         session = Session(self.device, self._transport, self._note, self._stop, what=" ".join(command)[:200])
         try:
             session.begin()
-            session.run(_job_files(job), command, limit_s, self.probe().sites)
+            session.run(_job_files(job), command, limit_s)
             done = session.follow(on_output or (lambda text: None))
             _explain_end(done, self._where, limit_s, self.device)
             session.fetch(done["results"], results)
@@ -151,7 +153,7 @@ def _explain_end(done: Mapping[str, Any], where: str, timeout_s: float, device: 
     if reason != "ended":
         raise DeviceError(f"the job was ended there: {reason}", where, "run it again")
     free = done.get("free_bytes")
-    if done["code"] and isinstance(free, int) and free < 1 << 20:
+    if done["code"] and isinstance(free, int) and free < FULL_BYTES:
         raise explain_refusal({"error": "disk full", "path": device.workdir, "free_bytes": free}, where)
 
 

@@ -43,11 +43,9 @@ class Session:
         request = {"do": "begin", "who": _who(), "what": self.what, "grace_s": self.device.grace_s}
         self._boot_id = self._once(lambda: self._call(request))["boot_id"]
 
-    def run(self, files: Mapping[str, Path], command: Sequence[str], timeout_s: float, sites: Sequence[str]) -> None:
+    def run(self, files: Mapping[str, Path], command: Sequence[str], timeout_s: float) -> None:
         """Copy the files (path in the job -> file here) and start the command."""
-        sums = self._put(files)
-        request = {"do": "go", "files": sums, "command": list(command), "timeout_s": timeout_s, "sites": list(sites)}
-        self._retry(lambda: self._call(request))
+        self._put(files, {"command": list(command), "timeout_s": timeout_s})
 
     def unpack(self, wheels: Mapping[str, Path], site: str) -> None:
         """Copy wheels and unpack them."""
@@ -112,14 +110,15 @@ class Session:
             except (DeviceError, LinkLostError, RefusedError):
                 continue
 
-    def _put(self, files: Mapping[str, Path]) -> dict[str, str]:
-        """Copy files into the device's store; path -> sha256."""
+    def _put(self, files: Mapping[str, Path], start: dict[str, Any] | None = None) -> dict[str, str]:
+        """Copy files into the device's store, and start a job with them; path -> sha256."""
         contents = {path: file.read_bytes() for path, file in files.items()}
         sums = {path: hashlib.sha256(data).hexdigest() for path, data in contents.items()}
         by_sum = {sums[path]: data for path, data in contents.items()}
+        more = {} if start is None else {"start": {**start, "files": sums}}
         damaged: list[str] = []
         for _ in range(2):
-            damaged = self._retry(lambda: self._put_once(by_sum))
+            damaged = self._retry(lambda: self._put_once(by_sum, more))
             if not damaged:
                 return sums
             self._event(f"{len(damaged)} file(s) arrived damaged; sending them again")
@@ -127,9 +126,9 @@ class Session:
         fix = f"its disk or memory may be failing: {self.device.workdir} on another disk (workdir:), or another device"
         raise DeviceError(f"damaged in transit, twice: {names}", self._where, fix)
 
-    def _put_once(self, by_sum: Mapping[str, bytes]) -> list[str]:
+    def _put_once(self, by_sum: Mapping[str, bytes], more: Mapping[str, Any]) -> list[str]:
         entries = [{"sha256": name, "size": len(data)} for name, data in by_sum.items()]
-        with self._open({"do": "put", "files": entries}) as call:
+        with self._open({"do": "put", "files": entries, **more}) as call:
             have = call.answer(_PUT_SILENCE_S)["have"]
             for data, offset in zip(by_sum.values(), have, strict=True):
                 call.send(data[offset:])
@@ -153,8 +152,7 @@ class Session:
             raise DeviceError(f"the result {entry['path']} arrived cut short or damaged, twice", self._where, fix)
 
     def _open(self, request: Mapping[str, Any]) -> Call:
-        call = Call(self.transport, {**request, "workdir": self.device.workdir, "job": self.id}, self.stop)
-        return call
+        return Call(self.transport, {**request, "workdir": self.device.workdir, "job": self.id}, self.stop)
 
     def _call(self, request: Mapping[str, Any], silence_s: float = SILENCE_S) -> dict[str, Any]:
         with self._open(request) as call:
@@ -229,6 +227,8 @@ def explain_refusal(facts: Mapping[str, Any], where: str) -> DeviceError:
         return DeviceError(what, where, fix)
     if error == "damaged":
         return DeviceError(f"{facts['path']} is damaged on the device", where, "its disk may be failing")
+    if error == "bad path":
+        return DeviceError(f"the device refused: bad path: {facts['path']}", where, "give paths inside their folder")
     return DeviceError(f"the device refused: {error}", where, "this is a bug in compress")
 
 

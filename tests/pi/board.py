@@ -155,9 +155,9 @@ class Board:
     def python(self) -> str:
         return f"/usr/bin/{python_of(self.system).name}"
 
-    def device(self, name: str = "pi4", **fields: object) -> Device:
-        """An entry of devices.yaml that leads here."""
-        return self.sshd.device(name, **{"python": self.python, **fields})
+    def device(self, name: str = "pi4", *, port: int | None = None, **fields: object) -> Device:
+        """An entry of devices.yaml that leads here, through a port in front if one is given."""
+        return self.sshd.device(name, port=port, **{"python": self.python, **fields})
 
     def home(self) -> Path:
         """The board's home folder, seen from here."""

@@ -112,7 +112,7 @@ def _trim(store: Path) -> None:
 
 
 def put(wire: Wire, request: dict[str, Any]) -> None:
-    """Take files into the store by their sums; each goes on from where an earlier call was cut."""
+    """Take files into the store by their sums, each from where an earlier call was cut; then start the job, if any."""
     place = Place(request)
     place.lease()
     have = []
@@ -155,27 +155,26 @@ def put(wire: Wire, request: dict[str, Any]) -> None:
         else:
             part.unlink()
             damaged.append(name)
+    if not damaged and "start" in request:
+        _lay_out(place, request["start"])
     wire.send(b"J", {"damaged": damaged})
 
 
-def go(wire: Wire, request: dict[str, Any]) -> None:
-    """Lay the job's files out and let the supervisor start the command. Said twice, it starts once."""
-    place = Place(request)
-    place.lease()
-    if not (place.job / "go").exists():
-        work = place.job / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        (work / "out").mkdir(parents=True)
-        for path, name in request["files"].items():
-            target = inside(work, path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(place.store / name, target)
-            if sha256_file(target) != name:
-                raise Refused("damaged", path=path)
-        (place.job / "log").write_bytes(b"")
-        keep = {"command": request["command"], "timeout_s": request["timeout_s"], "sites": request["sites"]}
-        write_whole(place.job / "go", json.dumps(keep).encode())
-    wire.send(b"J", {})
+def _lay_out(place: Place, job: dict[str, Any]) -> None:
+    """Give the job its files and let the supervisor start the command. Said twice, it starts once."""
+    if (place.job / "go").exists():
+        return
+    work = place.job / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "out").mkdir(parents=True)
+    for path, name in job["files"].items():
+        target = inside(work, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(place.store / name, target)
+        if sha256_file(target) != name:
+            raise Refused("damaged", path=path)
+    (place.job / "log").write_bytes(b"")
+    write_whole(place.job / "go", json.dumps({"command": job["command"], "timeout_s": job["timeout_s"]}).encode())
 
 
 def follow(wire: Wire, request: dict[str, Any]) -> None:
@@ -284,4 +283,4 @@ def clean(wire: Wire, request: dict[str, Any]) -> None:
     wire.send(b"J", {})
 
 
-CALLS = {f.__name__: f for f in (probe, begin, put, go, follow, stop, fetch, end, unpack, clean)}
+CALLS = {f.__name__: f for f in (probe, begin, put, follow, stop, fetch, end, unpack, clean)}

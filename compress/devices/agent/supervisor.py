@@ -70,7 +70,7 @@ class Supervisor:
         """The command in a session of its own, its output in `log`."""
         self.started, self.limit_s, self.wall_s = time.monotonic(), go["timeout_s"], time.time()
         work = self.job / "work"
-        python_path = [str(work / "lib"), *(str(self.place.root / s) for s in go["sites"])]
+        python_path = [str(work / "lib"), *map(str, sorted(self.place.root.glob("site-*")))]
         python_path += filter(None, [os.environ.get("PYTHONPATH")])
         environment = {**os.environ, "COMPRESS_JOB": self.id, "PYTHONPATH": os.pathsep.join(python_path),
                        "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip

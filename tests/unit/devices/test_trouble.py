@@ -155,8 +155,8 @@ def test_a_file_damaged_on_its_way_is_sent_again(board, device, make_job, tmp_pa
 def test_a_file_damaged_twice_is_an_error(device, make_job, tmp_path, monkeypatch):
     real = Session._put_once
 
-    def other_bytes(self, by_sum):
-        return real(self, {name: b"\0" * len(data) for name, data in by_sum.items()})
+    def other_bytes(self, by_sum, more):
+        return real(self, {name: b"\0" * len(data) for name, data in by_sum.items()}, more)
 
     monkeypatch.setattr(Session, "_put_once", other_bytes)
     with pytest.raises(DeviceError, match=r"damaged in transit, twice: (?s:.*)main\.py"):
@@ -286,7 +286,7 @@ def test_a_keeper_killed_on_the_device_is_noticed(board, device, make_job, tmp_p
 def test_a_clock_that_jumps_is_told_and_changes_no_duration(tmp_path, monkeypatch):
     place = Place({"workdir": str(tmp_path), "job": "abc"})
     (place.job / "work" / "out").mkdir(parents=True)
-    (place.job / "go").write_text('{"command": ["true"], "timeout_s": 60, "sites": []}')
+    (place.job / "go").write_text('{"command": ["true"], "timeout_s": 60}')
     keeper = supervisor.Supervisor(place, {"job": "abc", "grace_s": 60})
     keeper.step()
     keeper.process.wait()

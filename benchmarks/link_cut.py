@@ -1,0 +1,145 @@
+"""A link that is dead for 12 s in the middle of a job on a device, and a tool that is killed: what is lost, what is left?
+
+    python benchmarks/link_cut.py [--tries 20] [--kills 5] [--seed 0]
+
+The device is an emulated Raspberry Pi 4 behind a real sshd; a TCP proxy between OpenSSH's client and it is the link. Each
+try runs a job of some seconds that prints numbered lines and leaves a file of random bytes; the cut begins at a moment
+drawn uniformly over the undisturbed job's duration, from copying to fetching. In every second try the old connections
+are dead after the cut, in the others they stall and go on. A try counts if every line came once and in order, the file
+is equal, and neither a process nor a folder of the job is left. Then the tool is killed (SIGKILL) in the middle of a job
+that has children, and the board is looked at until nothing of it is left. Writes benchmarks/results/link_cut.json; exits
+1 if a try fails.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from edge_runtime.edge_host import host_facts
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from pi.board import Board, why_not  # noqa: E402
+from pi.proxy import Proxy  # noqa: E402
+
+from compress.devices.connection import open_device  # noqa: E402
+from compress.errors import CompressError  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results" / "link_cut.json"
+CUT_S, LINES = 12.0, 50
+JOB = f"""
+import shutil, time
+for i in range({LINES}):
+    print("line", i, flush=True)
+    time.sleep(0.2)
+shutil.copy("random.bin", "out/random.bin")
+"""
+TOOL = """
+import sys
+from pathlib import Path
+from compress.devices.connection import open_device
+from compress.devices.schema import Device
+job = "import subprocess, time; subprocess.Popen(['setsid', 'sleep', '900']); print('up', flush=True); time.sleep(900)"
+open_device(Device.model_validate_json(sys.argv[1])).run_job(
+    {}, ["{python}", "-c", job], results=Path(sys.argv[2]), on_output=lambda text: print(text, flush=True))
+"""
+
+
+def left_on(board: Board) -> list[str]:
+    return board.processes() + [p.name for p in (board.home() / ".cache/compress-device").glob("job-*")]
+
+
+def wait_until_clean(board: Board, limit_s: float) -> float:
+    started = time.monotonic()
+    while left_on(board) and time.monotonic() - started < limit_s:
+        time.sleep(0.2)
+    return time.monotonic() - started
+
+
+def one_try(board: Board, folder: Path, data: bytes, cut_after_s: float | None, resets: bool) -> dict[str, object]:
+    folder.mkdir()
+    (folder / "main.py").write_text(JOB)
+    (folder / "random.bin").write_bytes(data)
+    files = {name: folder / name for name in ("main.py", "random.bin")}
+    said: list[str] = []
+    with Proxy(board.sshd.port) as proxy:
+        device = board.device(port=proxy.port, grace_s=120.0)
+        timer = threading.Timer(cut_after_s or 0.0, proxy.cut, (CUT_S, resets))
+        if cut_after_s is not None:
+            timer.start()
+        started, error, events = time.monotonic(), "", ()
+        try:
+            done = open_device(device).run_job(
+                files, ["{python}", "main.py"], results=folder / "out", on_output=said.append
+            )
+            events = done.events
+        except CompressError as failure:
+            error = str(failure)
+        seconds = time.monotonic() - started
+        timer.join() if cut_after_s is not None else None
+    found = folder / "out" / "random.bin"
+    same = found.exists() and hashlib.sha256(found.read_bytes()).digest() == hashlib.sha256(data).digest()
+    whole = "".join(said) == "".join(f"line {i}\n" for i in range(LINES))
+    wait_until_clean(board, 10)
+    left = left_on(board)
+    return {"cut_after_s": cut_after_s and round(cut_after_s, 2), "connections_reset": resets, "seconds": round(seconds, 2),
+            "lines_whole": whole, "file_equal": same, "left_on_device": left, "events": list(events), "error": error,
+            "ok": whole and same and not left and not error}  # fmt: skip
+
+
+def one_kill(board: Board, folder: Path, after_s: float) -> dict[str, object]:
+    device = board.device(grace_s=10.0)
+    tool = subprocess.Popen([sys.executable, "-c", TOOL, device.model_dump_json(), str(folder)], stdout=subprocess.PIPE)
+    assert tool.stdout is not None
+    tool.stdout.readline()
+    time.sleep(after_s)
+    before = len(board.processes())
+    tool.kill()
+    tool.wait()
+    tool.stdout.close()
+    seconds = wait_until_clean(board, 120)
+    return {"processes_before": before, "clean_after_s": round(seconds, 1), "left_on_device": left_on(board)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tries", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if reason := why_not():
+        sys.exit(reason)
+    draw = random.Random(options.seed)  # noqa: S311 - moments, not secrets
+    data = draw.randbytes(300_000)
+    tries, kills = [], []
+    with tempfile.TemporaryDirectory(prefix="link-cut-") as scratch, Board(Path(scratch), "cortex-a72") as board:
+        undisturbed = one_try(board, Path(scratch) / "undisturbed", data, None, False)
+        print(f"undisturbed: {undisturbed['seconds']} s, {'ok' if undisturbed['ok'] else undisturbed}", flush=True)
+        for i in range(options.tries):
+            moment = draw.uniform(0.0, float(str(undisturbed["seconds"])))
+            tries.append(one_try(board, Path(scratch) / f"try{i}", draw.randbytes(300_000), moment, i % 2 == 1))
+            print(f"try {i + 1:2}: cut after {moment:4.1f} s, {tries[-1]['seconds']} s in all, "
+                  f"{'nothing lost' if tries[-1]['ok'] else tries[-1]}", flush=True)  # fmt: skip
+        for i in range(options.kills):
+            kills.append(one_kill(board, Path(scratch) / f"kill{i}", draw.uniform(0.0, 3.0)))
+            print(f"kill {i + 1}: {kills[-1]}", flush=True)
+    command = f"python benchmarks/link_cut.py --tries {options.tries} --kills {options.kills} --seed {options.seed}"
+    good, clean = sum(bool(t["ok"]) for t in tries), sum(not k["left_on_device"] for k in kills)
+    result = {"command": command, "taken": time.strftime("%Y-%m-%d"), "cut_s": CUT_S, "nothing_lost": good,
+              "clean_after_kill": clean, "undisturbed": undisturbed, "tries": tries, "kills": kills,
+              "host": host_facts()}  # fmt: skip
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{good} of {len(tries)} lost nothing, {clean} of {len(kills)} left nothing behind")
+    return 0 if good == len(tries) and clean == len(kills) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
