@@ -1,14 +1,14 @@
-"""A link that is dead for 12 s in the middle of a job on a device, and a tool that is killed: what is lost, what is left?
+"""A link dead for 12 s in the middle of a job on a device, and a tool that is killed: what is lost, what is left?
 
     python benchmarks/link_cut.py [--tries 20] [--kills 5] [--seed 0]
 
-The device is an emulated Raspberry Pi 4 behind a real sshd; a TCP proxy between OpenSSH's client and it is the link. Each
-try runs a job of some seconds that prints numbered lines and leaves a file of random bytes; the cut begins at a moment
-drawn uniformly over the undisturbed job's duration, from copying to fetching. In every second try the old connections
-are dead after the cut, in the others they stall and go on. A try counts if every line came once and in order, the file
-is equal, and neither a process nor a folder of the job is left. Then the tool is killed (SIGKILL) in the middle of a job
-that has children, and the board is looked at until nothing of it is left. Writes benchmarks/results/link_cut.json; exits
-1 if a try fails.
+The device is an emulated Raspberry Pi 4 behind a real sshd; a TCP proxy between OpenSSH's client and it is the link.
+Each try runs a job of some seconds that prints numbered lines and leaves a file of random bytes; the cut begins at a
+moment drawn uniformly over the undisturbed job's duration, from copying to fetching. In every second try the old
+connections are dead after the cut, in the others they stall and go on. A try counts if every line came once and in
+order, the file is equal, and neither a process nor a folder of the job is left. Then the tool is killed (SIGKILL) in
+the middle of a job that has children, and the board is looked at until nothing of it is left. Writes
+benchmarks/results/link_cut.json; exits 1 if a try fails.
 """
 
 import argparse
@@ -90,9 +90,11 @@ def one_try(board: Board, folder: Path, data: bytes, cut_after_s: float | None, 
     whole = "".join(said) == "".join(f"line {i}\n" for i in range(LINES))
     wait_until_clean(board, 10)
     left = left_on(board)
-    return {"cut_after_s": cut_after_s and round(cut_after_s, 2), "connections_reset": resets, "seconds": round(seconds, 2),
-            "lines_whole": whole, "file_equal": same, "left_on_device": left, "events": list(events), "error": error,
-            "ok": whole and same and not left and not error}  # fmt: skip
+    return {
+        "cut_after_s": cut_after_s and round(cut_after_s, 2), "connections_reset": resets, "seconds": round(seconds, 2),
+        "lines_whole": whole, "file_equal": same, "left_on_device": left, "events": list(events), "error": error,
+        "ok": whole and same and not left and not error,
+    }  # fmt: skip
 
 
 def one_kill(board: Board, folder: Path, after_s: float) -> dict[str, object]:
