@@ -23,6 +23,8 @@ TILTS = (0.3, 0.6, 1.2)  # sizes of change, in reference standard deviations, th
 _DOUBT = 3.0  # standard errors of the reference's own estimate that are conceded to chance
 _SLACK = 0.05  # a shift of so many standard deviations is no change worth waking anybody for
 _MOST_CLASSES = 32
+_MEMORY = 200.0  # examples that the following bets look back on
+_LEAN = 0.9  # how far they follow; the rest is the reference, so that a new bin does not ruin a bet
 _SIDES = {"rises": 1, "falls": -1, "spreads": 1, "narrows": -1}
 
 
@@ -92,11 +94,12 @@ class Detector:
     """Watches every feature and the mix of classes for a change, with a bound on false alarms.
 
     For each feature, direction (rises, falls, spreads, narrows) and size of change there is a bet: a table over the
-    reference's bins whose expected value under the reference is at most 1 (exponential tilting). Each bet is multiplied
-    up and restarted as CUSUM does (Page 1954). The mean of such processes is an e-detector (Shin, Ramdas and Rinaldo
-    2022, arXiv:2203.03532): if an alarm is raised when it reaches A, the expected time to a false one is at least A
-    examples, whatever the distribution and however the features depend on each other. The alarm is raised when one of m
-    processes reaches A * m, which implies that the mean reaches A.
+    reference's bins whose expected value under the reference is at most 1 (exponential tilting). One more bet a
+    feature, and one on the classes, follows what the last 200 examples or so were like (_Follower). Each bet is
+    multiplied up and restarted as CUSUM does (Page 1954). The mean of such processes is an e-detector (Shin, Ramdas and
+    Rinaldo 2022, arXiv:2203.03532): if an alarm is raised when it reaches A, the expected time to a false one is at
+    least A examples, whatever the distribution and however the features depend on each other. The alarm is raised when
+    one of m processes reaches A * m, which implies that the mean reaches A.
 
     The reference is itself a sample: each bet is therefore made fair for any distribution within 3 standard errors of
     the reference, and for shifts up to 0.05 standard deviations. The bound assumes that examples are independent;
@@ -119,20 +122,23 @@ class Detector:
                     self._table[i, : len(bins), j * len(TILTS) + k] = bins
                 self.names += [f"{f.name} {name}"] * len(TILTS)
         self._rows = np.arange(len(features))
-        self._group, self._class_table = self._classes(statistics)
+        self._group, self._class_table, class_sizes = self._classes(statistics)
+        tables = [f.counts for f in features] + ([class_sizes] if class_sizes else [])
+        self._follower = _Follower(tables)
+        self.names += [f"{f.name} changes" for f in features] + (["mix of classes changes"] if class_sizes else [])
         self._level = np.zeros(len(self.names), np.float64)
         self.threshold = math.log(false_alarm_every * max(1, len(self.names)))
 
-    def _classes(self, statistics: Statistics) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Class -> its group (the most frequent ones alone, the rest together), and the bets on each group's share."""
+    def _classes(self, statistics: Statistics) -> tuple[NDArray[np.intp], NDArray[np.float32], list[int]]:
+        """Class -> its group (the frequent ones alone, the rest together), bets on each group's share, their sizes."""
         counts = np.asarray(statistics.class_counts, np.int64)
         order = np.argsort(-counts, kind="stable")
         group = np.full(len(counts), _MOST_CLASSES, np.intp)
         group[order[:_MOST_CLASSES]] = np.arange(min(len(counts), _MOST_CLASSES))
         groups = min(len(counts), _MOST_CLASSES + 1)
         if groups < 2:
-            return group, np.zeros((1, 0), np.float32)
-        sizes = np.bincount(group, weights=counts, minlength=groups)
+            return group, np.zeros((1, 0), np.float32), []
+        sizes = [int(n) for n in np.bincount(group, weights=counts, minlength=groups)]
         bets = []
         for g in range(groups):
             own = int(order[g]) if g < _MOST_CLASSES else -1
@@ -140,7 +146,7 @@ class Detector:
                 scores = _standard((np.arange(groups) == g).astype(np.float64) * sign, _shares(sizes))
                 bets += [_bet(sizes, scores, tilt) for tilt in TILTS]
                 self.names += [f"class {own} {name}" if own >= 0 else f"rare classes {name}"] * len(TILTS)
-        return group, np.array(bets, np.float32).T
+        return group, np.array(bets, np.float32).T, sizes
 
     @property
     def level(self) -> float:
@@ -155,9 +161,13 @@ class Detector:
     def update(self, bins: NDArray[np.intp], classes: NDArray[np.intp] | None) -> float:
         """Take bins (n, features) and predicted classes (n,) in. Returns the highest level on the way, uncut."""
         n = len(bins)
-        gains = self._table[self._rows, bins].reshape(n, -1)
+        parts: list[NDArray[Any]] = [self._table[self._rows, bins].reshape(n, -1)]
         if classes is not None and self._class_table.shape[1]:
-            gains = np.concatenate([gains, self._class_table[self._group[classes]]], axis=1)
+            groups = self._group[classes]
+            parts.append(self._class_table[groups])
+            bins = np.concatenate([bins, groups[:, np.newaxis]], axis=1)
+        parts.append(self._follower.gains(bins))
+        gains = np.concatenate(parts, axis=1)
         if not gains.shape[1]:
             return 0.0
         total = np.cumsum(gains, axis=0, dtype=np.float64)
@@ -167,6 +177,41 @@ class Detector:
             path[-1], self.threshold
         )  # capped, so that calm returns soon after the change has gone
         return float(path.max()) / self.threshold
+
+
+class _Follower:
+    """One bet a table that leans towards what the last examples were like: share there over share in the reference.
+
+    It finds changes that no single direction names, such as half of the classes gone. Examples are bet on with what was
+    known before their batch, so that the expected factor is 1 under the reference whatever has been learnt (a plug-in
+    e-process: Waudby-Smith and Ramdas 2024, arXiv:2010.09686); reference error and slack are conceded as in _bet.
+    """
+
+    def __init__(self, tables: Sequence[Sequence[int]]) -> None:
+        width = max((len(t) for t in tables), default=1)
+        self._p = np.zeros((len(tables), width))
+        for row, counts in zip(self._p, tables):
+            row[: len(counts)] = _shares(counts)
+        self._q = self._p.copy()
+        sizes = np.array([max(1, sum(t)) for t in tables], np.float64)
+        self._concede = _DOUBT / np.sqrt(sizes) + _SLACK
+        self._columns = np.arange(len(tables))
+
+    def gains(self, bins: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Log factors (n, tables) of bins (n, tables); then learn from them."""
+        held = self._p > 0
+        factor = np.where(held, _LEAN * self._q / np.where(held, self._p, 1.0) + (1 - _LEAN), 1.0)
+        error = np.sqrt((self._p * (factor - 1) ** 2).sum(axis=1))
+        table = np.log(factor) - np.log1p(error * self._concede)[:, np.newaxis]
+        out: NDArray[np.float64] = table[self._columns[: bins.shape[1]], bins]
+        seen = np.zeros_like(self._q)
+        np.add.at(seen, (self._columns[: bins.shape[1]], bins), 1.0 / len(bins))
+        keep = math.exp(-len(bins) / _MEMORY)
+        rows = bins.shape[1]
+        self._q[:rows] = keep * self._q[:rows] + (1 - keep) * seen[:rows]
+        if rows < len(self._columns):  # answers without logits leave the classes alone
+            out = np.concatenate([out, np.zeros((len(bins), len(self._columns) - rows))], axis=1)
+        return out
 
 
 def _shares(counts: NDArray[Any] | Sequence[int]) -> NDArray[np.float64]:

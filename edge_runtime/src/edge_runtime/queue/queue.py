@@ -18,7 +18,7 @@ import numpy as np
 from edge_runtime.errors import InputError
 from edge_runtime.features import output_features
 from edge_runtime.queue.payload import encode
-from edge_runtime.queue.select import novelty, pick, standardized
+from edge_runtime.queue.select import novelty, standardized, worthwhile
 
 if TYPE_CHECKING:
     import sqlite3
@@ -123,10 +123,8 @@ class Queue:
             z = np.stack([item.features for item in items])
             doubt = np.array([item.uncertainty for item in items], np.float32)
             far = np.array([item.novelty for item in items], np.float32)
-            first = pick(doubt, z, self.most // 2)
-            rest = np.setdiff1d(np.arange(len(items)), first)
-            second = rest[pick(far[rest], z[rest], self.most - len(first))]
-            self._floors = (float(doubt[first].min()), float(far[second].min()))
+            first, second = worthwhile(doubt, far, z, self.most)
+            self._floors = (float(doubt[first].min()), float(far[second].min()) if len(second) else float("inf"))
             items = [items[i] for i in sorted([*first.tolist(), *second.tolist()])]
         else:  # there is room, for anything
             self._floors = (0.0, 0.0)

@@ -50,6 +50,18 @@ def novelty(z: NDArray[np.float32]) -> NDArray[np.float32]:
     return out
 
 
+def worthwhile(
+    doubt: NDArray[np.float32], far: NDArray[np.float32], z: NDArray[np.float32], count: int, *, novel: float = 0.5
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of `count` examples for the queue: the uncertain ones, and the novel ones from the rest.
+
+    doubt, far: (n,), uncertainty and novelty. z: (n, d). novel: share of the places that go by novelty.
+    """
+    first = pick(doubt, z, count - round(count * novel))
+    rest = np.setdiff1d(np.arange(len(doubt)), first)
+    return first, rest[pick(far[rest], z[rest], count - len(first))]
+
+
 def pick(
     scores: NDArray[np.float32], z: NDArray[np.float32], count: int, *, spread: int = 2, rounds: int = 10
 ) -> NDArray[np.intp]:
