@@ -24,6 +24,8 @@ _DOUBT = 3.0  # standard errors of the reference's own estimate that are concede
 _SLACK = 0.05  # a shift of so many standard deviations is no change worth waking anybody for
 _MOST_CLASSES = 32
 _MEMORY = 200.0  # examples that the following bets look back on
+_RARE = 7.0  # examples that a bin of the reference may lack by chance: a count of 0 speaks for any rate up to 7/n
+_LARGEST_FACTOR = 20.0
 _LEAN = 0.9  # how far they follow; the rest is the reference, so that a new bin does not ruin a bet
 _SIDES = {"rises": 1, "falls": -1, "spreads": 1, "narrows": -1}
 
@@ -190,10 +192,10 @@ class _Follower:
     def __init__(self, tables: Sequence[Sequence[int]]) -> None:
         width = max((len(t) for t in tables), default=1)
         self._p = np.zeros((len(tables), width))
-        for row, counts in zip(self._p, tables):
-            row[: len(counts)] = _shares(counts)
-        self._q = self._p.copy()
         sizes = np.array([max(1, sum(t)) for t in tables], np.float64)
+        for row, counts, size in zip(self._p, tables, sizes):
+            row[: len(counts)] = (np.asarray(counts, np.float64) + _RARE) / size
+        self._q = self._p / np.maximum(self._p.sum(axis=1, keepdims=True), 1e-300)
         self._concede = _DOUBT / np.sqrt(sizes) + _SLACK
         self._columns = np.arange(len(tables))
 
@@ -201,6 +203,7 @@ class _Follower:
         """Log factors (n, tables) of bins (n, tables); then learn from them."""
         held = self._p > 0
         factor = np.where(held, _LEAN * self._q / np.where(held, self._p, 1.0) + (1 - _LEAN), 1.0)
+        np.minimum(factor, _LARGEST_FACTOR, out=factor)
         error = np.sqrt((self._p * (factor - 1) ** 2).sum(axis=1))
         table = np.log(factor) - np.log1p(error * self._concede)[:, np.newaxis]
         out: NDArray[np.float64] = table[self._columns[: bins.shape[1]], bins]
