@@ -36,6 +36,8 @@ def to_tflite(model: Model, *, name: str, float16: bool = False) -> bytes:
     Raises:
         ExportError: the graph holds what TFLite cannot express, or a weight does not fit float16.
     """
+    if model.graph.pad_id is not None:
+        raise ExportError("text models are written as ONNX only", "tflite", "write `export: [onnx]` in the recipe")
     return _written(lower(model), float16).file.pack(name)
 
 

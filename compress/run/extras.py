@@ -9,13 +9,14 @@ _MODULES = {
     "train": ("torch", "accelerate"),
     "onnx": ("onnx", "onnxruntime"),
     "tflite": ("ai_edge_litert", "flatbuffers"),
+    "text": ("tokenizers",),
 }
 
 
 def require(formats: Iterable[str]) -> None:
     """Nothing is imported for it.
 
-    formats: onnx, tflite: those that the plan exports; torch is needed in any case.
+    formats: onnx, tflite: those that the plan exports; text, where the data are texts; torch is needed in any case.
 
     Raises:
         MissingExtraError: names every missing module and the one command that installs them.

@@ -67,7 +67,8 @@ class Walk:
         """Asked before every step with work to do: what would stop the run at its end stops it before any training."""
         from compress.benchmark.latency import check_threads
 
-        require(s.config["format"] for s in self.plan.steps if s.kind == "export")
+        texts = ("text",) if self.recipe.data.is_text else ()
+        require((*texts, *(s.config["format"] for s in self.plan.steps if s.kind == "export")))
         check_threads(self.recipe.measure.threads)
 
     # -- models ---------------------------------------------------------------------------------------------------

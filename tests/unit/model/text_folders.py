@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-WORDS = ("good", "bad", "film", "the", "a", "is", "was", "not", "very", "plot", "dull", "great", "story", *"!,.?")
+WORDS = ("good", "bad", "film", "the", "it", "is", "was", "not", "very", "plot", "dull", "great", "story", *"!,.?")
 PIECES = (*SPECIAL, *WORDS, *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"))
 
 
