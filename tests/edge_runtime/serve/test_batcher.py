@@ -143,10 +143,11 @@ def test_a_dead_or_stuck_thread_shows(monkeypatch):
 @pytest.mark.parametrize(
     ("batch_ms", "latency_ms", "best"),
     [
-        (lambda n: n, 50, 1),  # no gain
+        (lambda n: n, 50, 32),  # no gain in the engine, but none lost
+        (lambda n: n * (1 + n / 20), 50, 1),  # a little worse
         (lambda n: 3 + n / 10, 50, 32),  # a fixed cost that all share
         (lambda n: 3 + n / 10, 4, 8),  # the same, but larger batches would take too long
-        (lambda n: n if n < 4 else 5 * n, 50, 1),  # larger is worse
+        (lambda n: n if n < 4 else 5 * n, 50, 2),  # larger is much worse
         (lambda n: 100, 50, 1),  # one alone is over the limit already
     ],
 )
