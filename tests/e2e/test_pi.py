@@ -166,8 +166,9 @@ def test_a_full_disk(pi4, tmp_path):
 
 
 def test_several_boards_at_once_and_one_that_fails(pi4, bundle, tmp_path):
-    from compress.benchmark.bundles import Wish
     from compress.devices.bench import bench
+
+    from compress.benchmark.bundles import Wish
     from compress.devices.schema import Device
 
     gone = Device(name="gone", kind="ssh", ssh="127.0.0.1:9")
