@@ -175,8 +175,9 @@ def _open_fashion_mnist(config: DataConfig, seed: int) -> DataHandle:
 
 def _open_hub(name: str, repository: str, revision: str, config: DataConfig, seed: int) -> DataHandle:
     hub.require_hub(repository)
-    identity = f"hf:{repository}@{revision}"
-    return DataHandle(name, (), identity, lambda: hub.read_hub(repository, revision), config, seed)
+    identity = f"hf:{repository}@{revision}" + (f" {config.text} {config.label}" if config.text is not None else "")
+    read = partial(hub.read_hub, repository, revision, config.text, config.label)
+    return DataHandle(name, (), identity, read, config, seed)
 
 
 def _package_file(package: str, inside: str, name: str) -> Path:

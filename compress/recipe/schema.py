@@ -107,11 +107,11 @@ class DataConfig(_Config):
     )
     args: dict[str, Any] = Field(default_factory=dict, description="Arguments of python.")
     test_file: str | None = Field(None, description="csv, jsonl: another file of the same kind, the test split.")
-    text: str | None = Field(None, description="csv, jsonl: the column of texts; without, rows are numbers.")
+    text: str | None = Field(None, description="csv, jsonl, hf: the column of texts; without, rows are numbers.")
     features: tuple[str, ...] = Field(
         (), description="csv, jsonl: the number columns; empty: all without another role."
     )
-    label: str = Field("label", description="csv, jsonl: the column of labels.")
+    label: str = Field("label", description="csv, jsonl, hf texts: the column of labels.")
     classes: tuple[str, ...] = Field((), description="csv, jsonl: the labels in order; empty: those found, sorted.")
     split: str | None = Field(None, description="csv, jsonl: a column of train, validation and test.")
     window: WindowConfig | None = Field(None, description="csv, jsonl, gestures: cut recordings into windows.")
@@ -171,7 +171,8 @@ class DataConfig(_Config):
     def _stray(self) -> str:
         """What does not go together; nothing if all does."""
         fields, table = type(self).model_fields, self.kind in ("csv", "jsonl")
-        given = [n for n in self.COLUMNS if getattr(self, n) != fields[n].default]
+        own = ("text", "label") if self.hf is not None else ()
+        given = [n for n in self.COLUMNS if getattr(self, n) != fields[n].default and n not in own]
         if given and not table:
             return f"{', '.join(given)}: not for {self.kind}; csv and jsonl take it"
         if self.group is not None and not table and (self.kind, self.group) != ("npz", "group"):

@@ -112,6 +112,33 @@ def test_a_hub_set_is_read_and_an_unreachable_one_is_explained(tmp_path, monkeyp
     assert "check id, revision and network" in caught.value.fix
 
 
+def test_a_hub_set_of_texts_comes_with_its_validation_split(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    (tmp_path / "set").mkdir()
+    for split, labels in (("train", [0, 1, 1]), ("validation", [1, 0]), ("test", [-1, -1])):
+        rows = "".join(json.dumps({"sentence": f"{split} {i}", "label": y}) + "\n" for i, y in enumerate(labels))
+        (tmp_path / "set" / f"{split}.jsonl").write_text(rows)
+    card = """---\ndataset_info:\n  features:\n  - {name: sentence, dtype: string}
+  - name: label\n    dtype:\n      class_label: {names: {'0': bad, '1': good}}\n---\n"""
+    (tmp_path / "set" / "README.md").write_text(card)
+
+    raw = hub.read_hub(str(tmp_path / "set"), "main", "sentence")
+
+    assert (list(raw.x_train), raw.y_train.tolist()) == (["train 0", "train 1", "train 2"], [0, 1, 1])
+    assert (list(raw.x_validation), raw.x_test, raw.classes) == (
+        ["validation 0", "validation 1"],
+        None,
+        ("bad", "good"),
+    )
+    with pytest.raises(DataError, match="it has no column 'text'"):
+        hub.read_hub(str(tmp_path / "set"), "main", "text")
+    with pytest.raises(DataError, match="column 'sentence' holds no classes"):
+        hub.read_hub(str(tmp_path / "set"), "main", "sentence", "sentence")
+    assert datasets.__version__
+
+
 def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch):
     def absent(name):
         raise metadata.PackageNotFoundError(name)
