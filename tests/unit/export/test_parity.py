@@ -17,6 +17,9 @@ from compress.export.counts import count_onnx, count_tflite
 from compress.export.onnx import to_onnx
 from compress.export.tflite import to_tflite
 from compress.model.model import Model
+from compress.model.nets import build_net
+from compress.model.rewrite import fold_batch_norm
+from compress.model.shapes import parameter_shapes
 from compress.numerics.affine import MIN_SCALE
 from tests.unit.export.engines import delegated, interpreter, run_onnx, run_tflite
 from tests.unit.export.nets import Net, dynamic, inputs, quantized
@@ -261,3 +264,23 @@ def test_a_channel_pruned_to_zero_keeps_its_bias():
     want = logits(int8, x)
     for got in (run_onnx(to_onnx(int8, name="m"), x), run_tflite(to_tflite(int8, name="m"), x)):
         assert steps(int8, got, want).max() < 2.01
+
+
+@pytest.mark.parametrize(("name", "args"), [("resnet8", {"widths": [8, 12, 16], "kernel": 7}),
+                                            ("ds-cnn", {"width": 16, "kernel": 9})])  # fmt: skip
+def test_one_dimensional_nets_on_windows(name, args):
+    graph = build_net(name, args, (6, 1, 50), 7)
+    generator = np.random.default_rng(0)
+    drawn = {f"{n.name}.{p}": generator.uniform(0.3, 0.6, s) if p in ("weight", "running_var") and len(s) == 1
+             else generator.normal(0, 0.2, s) for n in graph for p, s in parameter_shapes(n).items()}  # fmt: skip
+    model = fold_batch_norm(Model(graph, {k: v.astype(np.float32) for k, v in drawn.items()}))
+    x = inputs(model, 32)
+    want = logits(model, x)
+    np.testing.assert_allclose(run_onnx(to_onnx(model, name="m"), x), want, atol=1e-4 * np.abs(want).max())
+    np.testing.assert_allclose(run_tflite(to_tflite(model, name="m"), x), want, atol=1e-4 * np.abs(want).max())
+    int8 = quantized(model, x)
+    want = logits(int8, x)
+    for data, run, count, limit in ((to_onnx(int8, name="m"), run_onnx, count_onnx, 1.01),
+                                    (to_tflite(int8, name="m"), run_tflite, count_tflite, 4.01)):  # fmt: skip
+        assert steps(int8, run(data, x), want).max() < limit
+        assert set(count(data).layer_kernels.values()) == {"integer"}
