@@ -23,6 +23,7 @@ from compress.devices.session import Output, Session, explain_refusal
 from compress.devices.ssh import Ssh
 from compress.errors import DeviceError
 
+ASK_TRIES = 3
 FULL_BYTES = 100_000  # a job that failed with less room than this failed for it
 
 
@@ -132,14 +133,19 @@ class Connection:
         self._probed = None
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """One call that needs no session and no second try."""
-        try:
-            with Call(self._transport, {**request, "workdir": self.device.workdir}, self._stop) as call:
-                return call.answer(silence_s=60)
-        except LinkLostError as error:
-            raise DeviceError(f"the connection broke: {error}", self._where, "try again") from error
-        except RefusedError as error:
-            raise explain_refusal(error.facts, self._where) from error
+        """One call that needs no session; a connection that breaks is worth another try."""
+        for left in reversed(range(ASK_TRIES)):
+            try:
+                with Call(self._transport, {**request, "workdir": self.device.workdir}, self._stop) as call:
+                    return call.answer(silence_s=60)
+            except LinkLostError as error:
+                if not left:
+                    fix = "look at the network between here and there"
+                    raise DeviceError(f"the connection broke: {error}", self._where, fix) from error
+                self._note(f"lost the connection ({error}); trying again")
+            except RefusedError as error:
+                raise explain_refusal(error.facts, self._where) from error
+        raise AssertionError("the last try returned or raised")
 
 
 def _explain_end(done: Mapping[str, Any], where: str, timeout_s: float, device: Device) -> None:

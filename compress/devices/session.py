@@ -21,6 +21,7 @@ from compress.errors import DeviceError
 Output = Callable[[str], None]
 T = TypeVar("T")
 CLOCK_JUMP_S = 2.0
+FIRST_CONTACT_S = 40.0
 MOST_RESULT_BYTES = 1 << 30
 _PUT_SILENCE_S = 60.0  # the device may be checking the sum of a large file
 
@@ -36,12 +37,12 @@ class Session:
         self.events: list[str] = []
         self._boot_id = ""
         self._where = f"device {device.name}"
-        self._contact = time.monotonic()
+        self._contact, self._met = time.monotonic(), False
 
     def begin(self) -> None:
-        """Take the device. The first contact gets one try: what is wrong now will be wrong in a minute."""
+        """Take the device."""
         request = {"do": "begin", "who": _who(), "what": self.what, "grace_s": self.device.grace_s}
-        self._boot_id = self._once(lambda: self._call(request))["boot_id"]
+        self._boot_id = self._retry(lambda: self._call(request))["boot_id"]
 
     def run(self, files: Mapping[str, Path], command: Sequence[str], timeout_s: float) -> None:
         """Copy the files (path in the job -> file here) and start the command."""
@@ -158,18 +159,12 @@ class Session:
         with self._open(request) as call:
             return call.answer(silence_s)
 
-    def _once(self, step: Callable[[], T]) -> T:
-        try:
-            found = step()
-        except RefusedError as error:
-            raise self._refusal(error) from error
-        except LinkLostError as error:
-            raise DeviceError(f"the connection broke at once: {error}", self._where, "try again") from error
-        self._contact = time.monotonic()
-        return found
-
     def _retry(self, step: Callable[[], T]) -> T:
-        """The step's answer, tried again while the device would still wait for us."""
+        """The step's answer, tried again while the device would still wait for us.
+
+        Before the first answer only a connection that broke is worth another try: one that cannot be made, or is
+        refused, will be so in a minute too.
+        """
         pause_s = 0.5
         while True:
             try:
@@ -177,12 +172,10 @@ class Session:
             except RefusedError as error:
                 raise self._refusal(error) from error
             except (LinkLostError, UnreachableError) as error:
+                if isinstance(error, UnreachableError) and not self._met:
+                    raise
                 why = error.what if isinstance(error, UnreachableError) else str(error)
-                silent_s = time.monotonic() - self._contact
-                if silent_s > self.device.grace_s:
-                    what = f"no contact for {silent_s:.0f} s: {why}"
-                    fix = f"the device ends the job by itself after {self.device.grace_s:g} s (grace_s); run it again"
-                    raise DeviceError(what, self._where, fix) from error
+                self._give_up_in_time(why, error)
                 self._event(f"lost the connection ({why}); trying again")
                 if self.stop is not None and self.stop.wait(pause_s):
                     raise KeyboardInterrupt from error
@@ -190,8 +183,19 @@ class Session:
                     time.sleep(pause_s)
                 pause_s = min(pause_s * 2, 5.0)
                 continue
-            self._contact = time.monotonic()
+            self._contact, self._met = time.monotonic(), True
             return found
+
+    def _give_up_in_time(self, why: str, error: Exception) -> None:
+        """Raise once the device has not been heard for too long."""
+        silent_s = time.monotonic() - self._contact
+        if not self._met and silent_s > FIRST_CONTACT_S:
+            what = f"the connection breaks before anything is said: {why}"
+            raise DeviceError(what, self._where, "look at the network between here and there") from error
+        if silent_s > self.device.grace_s:
+            what = f"no contact for {silent_s:.0f} s: {why}"
+            fix = f"the device ends the job by itself after {self.device.grace_s:g} s (grace_s); run it again"
+            raise DeviceError(what, self._where, fix) from error
 
     def _refusal(self, error: RefusedError) -> DeviceError:
         facts = error.facts

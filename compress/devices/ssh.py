@@ -87,6 +87,8 @@ def explain_ssh(device: Device, stderr: str) -> CompressError | LinkLostError:
     if "Could not resolve hostname" in stderr:
         what = f"no host is called {host!r}"
         return UnreachableError(what, target, "check the name, or give the device's address (`hostname -I` on it)")
+    if "banner exchange" in stderr:  # connected, and then silence
+        return LinkLostError(last)
     if match := re.search(r"Connection refused|No route to host|Network is unreachable|timed out|Host is down", stderr):
         what = f"{host} cannot be reached: {match[0].lower()}"
         fix = f"is it on, on this network, and does sshd run there? try `{login}`"
