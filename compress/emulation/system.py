@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def _build(machine: str, folder: Path) -> None:
         for path in folder.glob(f"usr/lib/*/{library}/lib{library}.so.3"):
             path.parent.parent.joinpath(path.name).symlink_to(f"{library}/{path.name}")
     fetched = time.monotonic()
-    _install_wheels(machine, folder)
+    install_wheels(machine, folder, SITE, _WHEELS[machine])
     for name in _TRIM:
         shutil.rmtree(folder / name, ignore_errors=True)
     for pattern in _TRIM_PATTERNS:
@@ -79,18 +79,23 @@ def _build(machine: str, folder: Path) -> None:
     (folder / "built.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def _install_wheels(machine: str, folder: Path) -> None:
+def install_wheels(machine: str, folder: Path, site: str, packages: Sequence[str]) -> None:
+    """Wheels of packages, and of what they need, for the system in a folder, into its folder `site`.
+
+    Raises:
+        CompressError: pip finds none.
+    """
     version = python_of(folder).name.removeprefix("python")
     tag = "cp" + version.replace(".", "")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
-               "--no-compile", "--only-binary=:all:", "--target", str(folder / SITE), "--implementation", "cp",
+               "--no-compile", "--only-binary=:all:", "--target", str(folder / site), "--implementation", "cp",
                "--python-version", version, "--abi", tag, "--abi", "abi3", "--abi", "none"]  # fmt: skip
     for minor in _GLIBC_MINORS:
         command += ["--platform", f"manylinux_2_{minor}_{machine}"]
     command += ["--platform", f"manylinux2014_{machine}"]
     if machine == "armv7l":
-        command.append("--no-deps")
-    done = subprocess.run([*command, *_WHEELS[machine]], capture_output=True, text=True, check=False)  # noqa: S603
+        command.append("--no-deps")  # its numpy is Debian's
+    done = subprocess.run([*command, *packages], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         errors = [x for x in done.stderr.splitlines() if x.startswith("ERROR")] or [done.stderr.strip()[-300:]]
         raise CompressError(f"pip: {errors[0]}", f"emulated {machine}", "is there a network, and a package index?")

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pi.board import Board, why_not
 
 from compress.devices.connection import files_under, open_device
+from compress.devices.schema import Device
 from compress.errors import DeviceError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,22 +166,20 @@ def test_a_full_disk(pi4, tmp_path):
         open_device(small).run_job({}, ["{python}", "-c", filler], results=tmp_path / "out")
 
 
-def test_several_boards_at_once_and_one_that_fails(pi4, bundle, tmp_path):
-    from compress.devices.bench import bench
-
-    from compress.benchmark.bundles import Wish
-    from compress.devices.schema import Device
-
+def test_compress_measure_gives_a_report_of_it_and_of_what_failed(pi4, bundle, tmp_path):
     gone = Device(name="gone", kind="ssh", ssh="127.0.0.1:9")
-    told = []
+    devices_yaml(tmp_path, pi4.device(), gone)
 
-    there, not_there = bench(Wish(bundle, profile="smoke"), [pi4.device(), gone], lambda d: {}, logs=tmp_path,
-                             told=told.append)  # fmt: skip
+    where = ["--device", "pi4", "--device", "gone", "--out", "report"]
+    done = compress("measure", str(bundle), *where, "--profile", "smoke", cwd=tmp_path)
 
-    assert not_there.error is not None
-    assert there.error is None
-    assert there.value["label"] == "emulated"
-    assert {m["check"]["ok"] for m in there.value["models"].values()} == {True}
-    assert all(m["summary"]["p50_ms"] is None for m in there.value["models"].values())
-    assert "connection refused" in (tmp_path / "gone.log").read_text()
-    assert "latency       none" in (tmp_path / "pi4.log").read_text()
+    assert done.returncode == 1  # one failed; the other is kept
+    assert "gone failed: device gone: 127.0.0.1 cannot be reached: connection refused" in done.stderr
+    found = json.loads((tmp_path / "report/measurement.json").read_text())["devices"]["pi4"]
+    assert found["label"] == "emulated"
+    assert "Cortex-A72" in found["host"]["cpu"]
+    assert {m["check"]["ok"] for m in found["models"].values()} == {True}
+    assert all(m["summary"]["p50_ms"] is None for m in found["models"].values())
+    assert "emulated" in done.stdout
+    assert "emulated" in (tmp_path / "report/measurement.html").read_text()
+    assert "connection refused" in (tmp_path / "report/logs/gone.log").read_text()

@@ -21,7 +21,7 @@ from compress.emulation.system import SITE, arm_system, python_of
 
 _HEADS = {"aarch64": (2, 0xB7), "armv7l": (1, 0x28)}  # ELF class and machine
 _ENTER = """
-export QEMU_CPU={model} PYTHONPATH=/{site} HOME=/root TMPDIR=/tmp LANG=C.UTF-8
+export QEMU_CPU={model} PYTHONPATH=/{site}:/opt/tests HOME=/root TMPDIR=/tmp LANG=C.UTF-8
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 unset OMP_NUM_THREADS
 pid=$(cat {folder}/init.pid) || exit 255
