@@ -101,8 +101,8 @@ def one_try(board: Board, folder: Path, data: bytes, cut_after_s: float | None, 
     left = left_on(board)
     return {
         "cut_after_s": cut_after_s and round(cut_after_s, 2), "connections_reset": resets, "seconds": round(seconds, 2),
-        "hit": was_hit, "lines_whole": whole, "file_equal": same, "left_on_device": left, "events": list(events), "error": error,
-        "ok": whole and same and not left and not error,
+        "hit": was_hit, "lines_whole": whole, "file_equal": same, "left_on_device": left, "events": list(events),
+        "error": error, "ok": whole and same and not left and not error,
     }  # fmt: skip
 
 
@@ -150,8 +150,8 @@ def main() -> int:
             print(f"kill {i + 1}: {kills[-1]}", flush=True)
     command = f"python benchmarks/link_cut.py --tries {options.tries} --kills {options.kills} --seed {options.seed}"
     good, clean = sum(bool(t["ok"]) for t in tries), sum(not k["left_on_device"] for k in kills)
-    result = {"command": command, "taken": time.strftime("%Y-%m-%d"), "cut_s": CUT_S, "nothing_lost": good, "draws": draws,
-              "clean_after_kill": clean, "undisturbed": undisturbed, "tries": tries, "kills": kills,
+    result = {"command": command, "taken": time.strftime("%Y-%m-%d"), "cut_s": CUT_S, "nothing_lost": good,
+              "draws": draws, "clean_after_kill": clean, "undisturbed": undisturbed, "tries": tries, "kills": kills,
               "host": host_facts()}  # fmt: skip
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{good} of {len(tries)} lost nothing, {clean} of {len(kills)} left nothing behind")
