@@ -33,6 +33,42 @@ class Accuracy(Part):
     predictions_sha256: str
 
 
+class Energy(Part):
+    """What an inference takes from a meter, or why that is not known.
+
+    label: measured (total_mj: all the meter saw; net_mj: above idling; ci95 by Student's t over windows), estimated
+    (total_ci95 is the assumed range, reason the assumption; never ranked) or none (reason: why).
+    meter, scope, rate_hz: what was read, how often. disturbance: latency while the meter was read / while it was not.
+    """
+
+    label: Label
+    total_mj: float | None = None
+    total_ci95: Interval | None = None
+    net_mj: float | None = None
+    net_ci95: Interval | None = None
+    idle_w: float | None = None
+    meter: str = ""
+    scope: str = ""
+    rate_hz: float | None = None
+    windows: int = 0
+    disturbance: float | None = None
+    reason: str = ""
+
+
+class DeviceRow(Part):
+    """One device of the recipe. label: of its figures; none if it gave none, and then reason says why.
+
+    checks: what the self-test of each artefact said there. notes: what happened to the machine meanwhile.
+    """
+
+    name: str
+    label: Label
+    reason: str = ""
+    host: dict[str, Any] = Field(default_factory=dict)
+    checks: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
 class Latency(Part):
     """Single-example latency on one device. processes_ms: per fresh process, its block medians in ms, raw and in order.
 
@@ -69,6 +105,7 @@ class Latency(Part):
     load_ms: float | None = None
     first_ms: float | None = None
     peak_memory_bytes: int | None = None
+    energy: Energy | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -187,6 +224,7 @@ class Result(Part):
     seconds: float
     versions: dict[str, str]
     host: dict[str, Any]
+    devices: tuple[DeviceRow, ...] = ()
     data: DataFacts
     steps: tuple[StepRow, ...]
     artefacts: tuple[Artefact, ...]

@@ -14,7 +14,7 @@ from edge_runtime.edge_protocol import PROFILES, Job, Subject
 from edge_runtime.errors import EdgeError
 
 from compress.errors import MeasureError, UsageError
-from compress.result import Latency
+from compress.result import DeviceRow, Energy, Latency
 
 SPREAD_LIMIT = 0.10
 FEW_RUNS = 100
@@ -30,10 +30,13 @@ def measure(
     *,
     threads: int = 1,
     profile: str = "quick",
+    energy: str = "none",
     progress: Progress = lambda done, total, note: None,
     seed: int = 0,
 ) -> Document:
     """Time every bundle (id -> folder) against bundles[reference] and return edge_runtime's document of raw samples.
+
+    energy: which meter, as edge_runtime.edge_meters.open_meter wants it.
 
     Waits while somebody else measures on this machine; a smoke profile, whose figures mean nothing, does not.
 
@@ -41,14 +44,7 @@ def measure(
         UsageError: an unknown reference or profile.
         MeasureError: more threads than cores, a process that failed or hung, or a void measurement.
     """
-    if profile not in PROFILES:
-        raise UsageError(f"{profile!r} is no profile", "measure.profile", f"one of {', '.join(PROFILES)}")
-    if reference not in bundles:
-        what = f"the reference {reference!r} is not among the bundles"
-        raise UsageError(what, "measure", f"one of {sorted(bundles)}")
-    subjects = tuple(Subject(name, str(Path(folder).resolve())) for name, folder in bundles.items())
-    pairs = tuple((reference, name) for name in bundles if name != reference)
-    job = Job(subjects, pairs, PROFILES[profile], threads, seed=seed)
+    job = job_of(bundles, reference, threads=threads, profile=profile, energy=energy, seed=seed)
     try:
         if profile == "smoke":
             return sound(edge_protocol.measure(job, progress))
@@ -56,6 +52,21 @@ def measure(
             return sound(edge_protocol.measure(job, progress))
     except EdgeError as error:
         raise MeasureError(error.what, error.where, error.fix) from error
+
+
+def job_of(bundles: Mapping[str, str | Path], reference: str, *, profile: str, **more: Any) -> Job:
+    """Every bundle against the reference. more: other fields of edge_protocol.Job.
+
+    Raises:
+        UsageError: an unknown reference or profile.
+    """
+    if profile not in PROFILES:
+        raise UsageError(f"{profile!r} is no profile", "measure.profile", f"one of {', '.join(PROFILES)}")
+    if reference not in bundles:
+        what = f"the reference {reference!r} is not among the bundles"
+        raise UsageError(what, "measure", f"one of {sorted(bundles)}")
+    subjects = tuple(Subject(name, str(Path(folder).resolve())) for name, folder in bundles.items())
+    return Job(subjects, tuple((reference, name) for name in bundles if name != reference), PROFILES[profile], **more)
 
 
 def sound(document: Document) -> Document:
@@ -102,10 +113,34 @@ def rows(document: Document, device: str) -> dict[str, Latency]:
             ratio=pair["ratio"] if pair else None,
             ratio_ci95=pair["ci95"] if pair else None,
             throughput_batch=model["throughput"]["batch"] if model["throughput"] else None,
+            energy=energy_row(model["energy"]),
             warnings=(*sample_warnings(model), *events),
             **{k: found[k] for k in _COPIED},
         )
     return out
+
+
+def energy_row(found: Mapping[str, Any]) -> Energy:
+    """A document's energy as result.json has it."""
+    if found["label"] == "measured":
+        meter, check = found["meter"], found["disturbance"]
+        copied = {k: found[k] for k in ("total_mj", "total_ci95", "net_mj", "net_ci95", "idle_w")}
+        return Energy(label="measured", meter=meter["kind"], scope=meter["scope"], rate_hz=meter["rate_hz"],
+                      windows=len(found["windows"]), disturbance=check and check["ratio"], **copied)  # fmt: skip
+    return Energy(label="none", reason=found["why"])
+
+
+def device_row(document: Document, device: str) -> DeviceRow:
+    """What the device is, what its self-tests said and what happened there."""
+    emulated = document["label"] == "emulated"
+    return DeviceRow(
+        name=device,
+        label="emulated" if emulated else "measured",
+        reason="an emulated CPU's clock says nothing about the CPU; its answers were checked" if emulated else "",
+        host=document["host"],
+        checks={name: model["check"]["message"] for name, model in document["models"].items()},
+        notes=tuple(told(document["events"])),
+    )
 
 
 _COPIED = (

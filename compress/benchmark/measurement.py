@@ -1,7 +1,6 @@
 """measurement.json: what `compress measure` found on each device, and why one is missing."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -65,14 +64,6 @@ def render(found: Measurement) -> str:
         head = f"{name}: " if len(found.documents) > 1 else ""
         parts.append("\n".join([head + lines(document)[0], *lines(document)[1:]]))
     return "\n\n".join(parts)
-
-
-def write(found: Measurement, folder: Path) -> None:
-    """measurement.json into the folder, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / ".measurement.json.part"
-    part.write_text(found.text())
-    os.replace(part, folder / "measurement.json")
 
 
 def read_document(path: Path) -> dict[str, Any]:

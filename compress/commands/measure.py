@@ -62,7 +62,7 @@ def command(
     """
     from compress.benchmark.bundles import job_for, measure_on
     from compress.benchmark.estimate import parse_watts
-    from compress.benchmark.measurement import Measurement, read_document, render, write
+    from compress.benchmark.measurement import Measurement, read_document, render
     from compress.devices.load import choose, load_devices
 
     watts = parse_watts(energy, watts_per_core)
@@ -78,7 +78,11 @@ def command(
         raise next(iter(measured.failures.values()))
     found = Measurement.of(bundle, other, {**measured.documents, **given}, measured.failures, watts)
     if out:
-        write(found, out)
+        from compress.report.build import write_texts
+        from compress.report.measurement_page import render as page
+
+        out.mkdir(parents=True, exist_ok=True)
+        write_texts({"measurement.json": found.text(), "measurement.html": page(found.to_json())}, out)
     click.echo(found.text() if as_json else render(found), nl=not as_json)
     for name, error in measured.failures.items():
         click.echo(f"{name} failed: {error}", err=True)

@@ -29,6 +29,7 @@ Task = Literal["image-classification", "classification", "text-classification", 
 Transformation = Literal[
     "shift", "rotation", "brightness", "noise", "blur", "gain", "time_shift", "jitter", "typos", "upper_case"
 ]
+DeviceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Target = Literal["x86-vnni", "x86-avx2", "arm64", "armv7", "tflite"]
 
 _FOR_A_KEY: dict[str, bool] = {"for a cache key": True}  # compared by identity
@@ -438,7 +439,9 @@ class StudentConfig(NetConfig):
 class MeasureConfig(_Config):
     """What is timed, and where."""
 
-    devices: tuple[str, ...] = Field(("cpu",), min_length=1, description="Only cpu in this version.")
+    devices: tuple[DeviceName, ...] = Field(
+        ("cpu",), min_length=1, description="cpu is this machine; others stand in devices.yaml (`compress devices`)."
+    )
     threads: Count = 1
     profile: Literal["smoke", "quick", "default"] = Field(
         "quick", description="default: 5 processes of 10 s a file; quick: 3 of 2 s; smoke: 2 of 0.2 s, a sign of life."

@@ -6,7 +6,7 @@ from compress.report import words
 from compress.report.facts import Facts, facts
 from compress.report.rows import Row
 from compress.report.verdict import margin
-from compress.result import Result
+from compress.result import DeviceRow, Result
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|~#!"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
@@ -26,7 +26,14 @@ def render(result: Result) -> str:
     parts = [f"## {escape(result.name)}", f"**{escape(found.verdict.headline)}**", _verdict(found)]
     if result.flags:
         parts.append("\n".join(["### Flags", "", *(f"- {escape(f)}" for f in result.flags)]))
-    parts += [f"### Files\n\n{_files(found)}", _steps(found), _budget(found), _ledger(found), _circumstances(found)]
+    parts += [
+        f"### Files\n\n{_files(found)}",
+        _steps(found),
+        _devices(found),
+        _budget(found),
+        _ledger(found),
+        _circumstances(found),
+    ]
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
@@ -102,6 +109,25 @@ def _steps(found: Facts) -> str:
     return "### What each step gained and cost\n\n" + table(
         ("Step", "What changed", "Accuracy", "Size", "Latency"), rows, 2
     )
+
+
+def _devices(found: Facts) -> str:
+    """A column a device; only measured figures are figures."""
+    devices = found.result.devices
+    if len(devices) < 2 and all(d.label == "measured" for d in devices):
+        return ""
+
+    def cell(r: Row, d: DeviceRow) -> str:
+        timed = next((x for x in r.artefact.latency if x.device == d.name), None)
+        if d.label != "measured" or timed is None:
+            return d.label if d.label != "measured" else "none"
+        ratio = f" ({words.times(timed.ratio)})" if timed.ratio and not r.is_teacher else ""
+        return f"{words.milliseconds(timed.p50_ms)}{ratio}"
+
+    rows = [[f"{escape(r.role)} ({escape(r.id)})", *(cell(r, d) for d in devices)] for r in found.rows]
+    notes = [f"\n- **{escape(d.name)}**, {d.label}: {escape(d.reason)}" for d in devices if d.reason]
+    heads = ("File", *(escape(d.name) for d in devices))
+    return "### Devices\n\n" + table(heads, rows, 1) + "\n" + "".join(notes)
 
 
 def _budget(found: Facts) -> str:

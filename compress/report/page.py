@@ -3,7 +3,16 @@
 from collections.abc import Iterable
 from importlib.resources import files
 
-from compress.report import page_charts, page_classes, page_compare, page_evidence, page_record, page_top, words
+from compress.report import (
+    page_charts,
+    page_classes,
+    page_compare,
+    page_devices,
+    page_evidence,
+    page_record,
+    page_top,
+    words,
+)
 from compress.report.facts import facts
 from compress.report.markup import Markup, join, tag
 from compress.result import Result
@@ -23,6 +32,7 @@ _PARTS = {
     "calibration": "Calibration",
     "flips": "Examples",
     "timings": "Latency",
+    "devices": "Devices",
     "training": "Training",
     "record": "Record",
     "reproduce": "Do it again",
@@ -59,6 +69,7 @@ def render(result: Result) -> str:
         "classes": page_classes.classes(found),
         **_in_depth(result),
         "timings": page_evidence.timings(found),
+        "devices": page_devices.devices(found),
         "training": page_evidence.training(found),
         "record": page_record.record(found),
         "reproduce": page_record.reproduce(found),

@@ -12,7 +12,9 @@ from compress.run.models import ModelStep
 from compress.run.walk import File, Walk
 
 
-def artefact_row(file: File, steps: list[ModelStep], evidence: Evidence, latency: Mapping[str, Any]) -> Artefact:
+def artefact_row(
+    file: File, steps: list[ModelStep], evidence: Evidence, latency: Mapping[str, tuple[Latency, ...]]
+) -> Artefact:
     """One exported file with everything counted and measured on it."""
     facts, identity = file.facts, file.plan.id
     kind = next(s.kind for s in steps if s.name == file.plan.step)
@@ -27,7 +29,7 @@ def artefact_row(file: File, steps: list[ModelStep], evidence: Evidence, latency
         layers=_layer_rows(file, steps),
         accuracy=evidence.accuracy[identity],
         paired=evidence.paired.get(identity),
-        latency=(Latency.model_validate(latency[identity]),) if identity in latency else (),
+        latency=latency.get(identity, ()),
         **{k: facts[k] for k in ("size_bytes", "gzip_bytes", "parameters", "macs", "sparsity", "kernels", "operators")},
     )
 

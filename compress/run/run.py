@@ -4,14 +4,11 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from compress.benchmark.host import host_facts
 from compress.errors import BudgetMissedError, ParityError
 from compress.evaluate.select import budget_rows, consistency_row, select
 from compress.evaluate.steps import step_flags
@@ -24,14 +21,13 @@ from compress.report.table import render
 from compress.result import Result, save_result
 from compress.run import record
 from compress.run.assemble import artefact_row, data_facts
-from compress.run.cache import Cache, make_key
+from compress.run.cache import Cache
 from compress.run.compare import compare_shipped
 from compress.run.folder import RunFolder
+from compress.run.measure import measure
 from compress.run.progress import Display
-from compress.run.walk import File, Walk
+from compress.run.walk import Walk
 from compress.run.world import World
-
-MEASURE_VERSION = 3  # of the protocol: raise it when the same files are timed otherwise
 
 
 def default_cache() -> Path:
@@ -68,8 +64,8 @@ def run_recipe(
         files = walk.files(steps)
         folder.keep_only("artefacts", {f.plan.id for f in files})
         evidence = walk.evidence(steps, files)
-        latency, host = measure(walk, files)
-        artefacts = tuple(artefact_row(f, steps, evidence, latency) for f in files)
+        measured = measure(walk, files)
+        artefacts = tuple(artefact_row(f, steps, evidence, measured.latency) for f in files)
         broken = [h for h in evidence.ledger if not h.ok]
         strays = {h.target for h in broken}
         engines = load_target(recipe.target).formats  # what the device cannot run is compared, but does not ship
@@ -89,7 +85,8 @@ def run_recipe(
             started=started,
             seconds=round(max(time.perf_counter() - begun, sum(r.seconds for r in walk.recorder.rows)), 2),
             versions=record.versions(record.SHOWN),
-            host=host,
+            host=measured.host,
+            devices=measured.devices,
             data=data_facts(walk),
             steps=tuple(walk.recorder.rows),
             artefacts=artefacts,
@@ -129,33 +126,6 @@ def _figure(value: float) -> str:
     ('60,000', '1.234')
     """
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def measure(walk: Walk, files: list[File]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """Latency of every file against the teacher's, artefact id -> Latency as plain data, and the facts of the host."""
-    config = walk.recipe.measure
-    host = host_facts()
-    tools = {**record.versions(record.ENGINES["onnx"]), **record.versions(record.ENGINES["tflite"])}
-    inputs = {f.plan.id: f.sha256 for f in files}
-    identity = {"cpu": str(host["cpu"]), "cores": str(host["cores"])}
-    key = make_key("measure", config.settings(), version=MEASURE_VERSION, inputs=inputs, seed=0,
-                   tools={**tools, **identity})  # fmt: skip
-
-    def write(folder: Path, progress: Any) -> Mapping[str, Any]:
-        from compress.benchmark.latency import measure as time_bundles
-        from compress.benchmark.latency import rows
-
-        found = time_bundles({f.plan.id: f.folder for f in files}, files[0].plan.id,
-                             threads=config.threads, profile=config.profile, progress=progress)  # fmt: skip
-        doc = {k: v.model_dump(mode="json") for k, v in rows(found, "cpu").items()}
-        (folder / "latency.json").write_text(json.dumps({"latency": doc, "host": found["host"]}))
-        return {}
-
-    entry = walk.recorder.step(
-        "measure", "measure", key, write, lambda _: f"{len(files)} files on {', '.join(config.devices)}"
-    )
-    doc = json.loads((entry.folder / "latency.json").read_text())
-    return doc["latency"], doc["host"]
 
 
 def _publish(walk: Walk, bundle: Path, result: Result) -> None:

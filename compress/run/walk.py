@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from compress.benchmark.host import host_facts
 from compress.data.dataset import Dataset
 from compress.data.sources import open_data
+from compress.devices.schema import Device
 from compress.evaluate.ledger import TIE, TOLERANCES
 from compress.export.reference import VERSION as STATISTICS_VERSION
 from compress.export.reference import reference_statistics
@@ -63,6 +64,13 @@ class Walk:
         """The splits; decoded only if some step has to run."""
         return self.handle.load()
 
+    @cached_property
+    def devices(self) -> tuple[Device, ...]:
+        """The recipe's devices, each asked once whether it answers."""
+        from compress.run.measure import devices_of
+
+        return devices_of(self.recipe.measure)
+
     def _can_finish(self) -> None:
         """Asked before every step with work to do: what would stop the run at its end stops it before any training."""
         from compress.benchmark.latency import check_threads
@@ -70,6 +78,7 @@ class Walk:
         texts = ("text",) if self.recipe.data.is_text else ()
         require((*texts, *(s.config["format"] for s in self.plan.steps if s.kind == "export")))
         check_threads(self.recipe.measure.threads)
+        assert self.devices  # each answers, or raised
 
     # -- models ---------------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "label": {"errors", "readers"},
     "doctor": {"errors", "benchmark", "recipe"},
     "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate",
-            "benchmark", "report", "result", "comparison"},
+            "benchmark", "devices", "report", "result", "comparison"},
 }  # fmt: skip
 LIGHT_MODULES = [
     "compress",

@@ -103,7 +103,6 @@ budget: {latency_ms: {cppu: 1}}
         "line 9: stages[2].prune.sparcity: unknown key; did you mean 'sparsity'?",
         "line 10: stages[3]: 'how' beside 'quantize'; indent a stage's options below it",
         "line 12: export: want a list, got the text 'onnx'; write [onnx]",
-        "line 13: measure.devices[0]: no device 'gpu'; this version measures cpu",
         "line 14: budget.latency_ms.cppu: 'cppu' is not among measure.devices; measured are gpu",
     ]
 
