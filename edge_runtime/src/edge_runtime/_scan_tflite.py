@@ -11,7 +11,7 @@ _NOT_STABLEHLO = (203, 205)  # DILATE and REDUCE_WINDOW came after
 _BODIES = {31: "CALL", 118: "IF", 119: "WHILE", 129: "CALL_ONCE"}  # run another subgraph
 _BODY_FIELDS = {16: 1, 92: 2, 93: 2, 103: 1}  # type of their options -> how many of its fields are subgraphs
 _OPTION_VECTORS = {3: ((1, 4), (2, 4)), 17: ((0, 4),), 30: ((0, 4),), 111: ((0, 1), (1, 1)), 115: ((0, 4),)}
-_LARGEST_DIMENSION, _LARGEST_TENSOR = 1 << 28, 1 << 31
+_LARGEST_DIMENSION, _LARGEST_TENSOR = 1 << 28, 1 << 28
 _MOST_TABLES = 500_000
 
 # field numbers

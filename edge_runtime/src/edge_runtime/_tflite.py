@@ -37,11 +37,9 @@ class TFLiteEngine:
                 self._runners = {s.length: self._interpreter.get_signature_runner(s.name) for s in model.signatures}
                 sides = [(n, r.get_input_details(), r.get_output_details()) for n, r in self._runners.items()]
             else:
-                self._interpreter.allocate_tensors()
                 inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError, MemoryError) as error:
-            fix = "the model may need a newer engine: pip install --upgrade edge-runtime[tflite]"
-            raise EngineError(f"{self.name} refuses the model: {_first_line(error)}", where, fix) from error
+            raise self._refused(error) from error
         if model.signatures:
             for length, ids, logits in sides:
                 self._hold_to(model.input, _only(ids, model.input.name, where), length)
@@ -53,6 +51,10 @@ class TFLiteEngine:
         for found, promised in ((inputs[0], model.input), (outputs[0], model.output)):
             self._hold_to(promised, found)
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        try:
+            self._interpreter.allocate_tensors()  # as large as the manifest said, which has bounds
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise self._refused(error) from error
 
     def _hold_to(self, promised: TensorInfo, found: dict[str, Any], length: int | None = None) -> None:
         """The file's own word on a tensor against the manifest's; length: of a signature, stands for a free one."""
@@ -95,6 +97,10 @@ class TFLiteEngine:
         except (KeyError, ValueError, RuntimeError) as error:
             raise self._failed(error) from error
         return out
+
+    def _refused(self, error: Exception) -> EngineError:
+        fix = "the model may need a newer engine: pip install --upgrade edge-runtime[tflite]"
+        return EngineError(f"{self.name} refuses the model: {_first_line(error)}", self._where, fix)
 
     def _failed(self, error: Exception) -> EngineError:
         fix = "run `edge-runtime check` on this device"
