@@ -2,17 +2,21 @@
 
 import asyncio
 import dataclasses
+import functools
 import math
 import sys
 import threading
+import types
 
 import edge_runtime
 import numpy as np
 import pytest
 from edge_runtime import BundleError, EngineError, InputError
+from edge_runtime._quick import quick_way
 from edge_runtime.files import file_info, npz_bytes
-from edge_runtime.manifest import SelfTest, read_manifest, write_manifest
-from edge_runtime.model import softmax
+from edge_runtime.manifest import INTEGER_RANGES, SelfTest, TensorInfo, read_manifest, write_manifest
+from edge_runtime.prediction import score_few, score_rows, softmax
+from edge_runtime.preprocessing import Preprocessing
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
@@ -68,6 +72,44 @@ def test_prepare_then_run_are_the_two_halves_of_logits(make_bundle, images):
     raw = model.run(prepared)
     assert (raw.shape, raw.dtype) == ((1, 3), np.int8)
     assert np.array_equal((raw.astype(np.float32) - 3) / 16, model.logits(images[:1]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1)])
+def test_the_short_way_of_a_small_image_gives_the_same_bits(make_bundle, images, kind, shape):
+    model = edge_runtime.load(make_bundle(kind))
+    for image in (images[0], np.arange(0, 240, 12, np.uint8), images[1:5, 0].copy()):
+        quick = model.prepare(image.reshape(shape))
+        careful = model._ready(model.preprocessing(image.reshape(1, *shape)))
+        assert (quick.shape, quick.dtype, quick.flags.c_contiguous) == (careful.shape, careful.dtype, True)
+        assert np.array_equal(quick, careful)
+    assert model._quick is not None
+
+
+@given(
+    channels=st.integers(1, 4),
+    layout=st.sampled_from(["NCHW", "NHWC"]),
+    dtype=st.sampled_from(["float32", "int8", "uint8"]),
+    numbers=st.lists(st.floats(0.01, 3), min_size=9, max_size=9),
+    seed=st.integers(0, 9),
+)
+def test_the_short_way_of_any_image_gives_the_same_bits(channels, layout, dtype, numbers, seed):
+    scale, mean, std = numbers[0], numbers[1 : 1 + channels], numbers[5 : 5 + channels]
+    p = Preprocessing("image", height=3, width=4, channels=channels, scale=scale / 99, mean=mean, std=std)
+    shape = (3, 4, channels) if layout == "NHWC" else (channels, 3, 4)
+    grid = () if dtype == "float32" else (0.02, 5)
+    tensor = TensorInfo("x", shape, layout, dtype, *grid)
+    model = types.SimpleNamespace(entry=types.SimpleNamespace(input=tensor), _dtype=np.dtype(dtype))
+    model._range = INTEGER_RANGES.get(dtype)
+    ready = functools.partial(edge_runtime.model.Model._ready, model)
+    image = np.random.default_rng(seed).integers(0, 256, (3, 4, channels), np.uint8)
+
+    quick, shapes = quick_way(p, tensor, ready)
+
+    assert image.shape in shapes
+    found, careful = quick(image), ready(p(image[np.newaxis]))
+    assert (found.dtype, found.shape, found.flags.c_contiguous) == (careful.dtype, careful.shape, True)
+    assert np.array_equal(found, careful)
 
 
 def test_inputs_are_quantized_half_to_even_and_clipped(make_bundle):
@@ -403,3 +445,31 @@ def test_softmax_matches_python_and_is_stable(logits):
     for row, scores in zip(logits.tolist(), found, strict=True):
         powers = [math.exp(v - max(row)) for v in row]
         assert scores == pytest.approx([p / sum(powers) for p in powers], abs=1e-6)
+
+
+@given(
+    logits=nps.arrays(
+        np.float32, st.tuples(st.integers(1, 3), st.integers(1, 70)), elements=st.floats(-300, 300, width=32)
+    )
+)
+def test_few_classes_are_scored_as_many_are(logits):
+    with np.errstate(all="raise"):
+        found = score_rows(logits)
+
+    for row, (index, scores), whole in zip(logits, found, softmax(logits), strict=True):
+        assert (scores.dtype, scores.shape) == (np.float32, row.shape)
+        assert scores == pytest.approx(whole, abs=1e-6)
+        assert scores[index] == scores.max()
+        assert score_few(row.tolist())[0] == row.argmax()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 2])
+def test_any_logit_that_is_not_finite_is_an_error_of_the_engine(make_bundle, onnx_model, bad, place):
+    bias = np.zeros(3, np.float32)
+    bias[place] = bad
+    model = edge_runtime.load(make_bundle("onnx", content={"onnx": onnx_model(bias=bias)}))
+
+    for call in (model.predict, lambda x: model.predict_batch(x[None])):
+        with pytest.raises(EngineError, match="gave NaN or infinite logits"):
+            call(np.zeros((4, 5), np.uint8))

@@ -200,3 +200,21 @@ def test_any_array_gives_finite_float32_or_an_input_error(raw):
         assert out.shape == (len(raw), *p.output_shape)
         assert out.dtype == np.float32
         assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16])
+@given(
+    scale=st.floats(1.1e-20, 9e19),
+    mean=st.one_of(st.just(0.0), st.floats(1.1e-20, 9e19), st.floats(-9e19, -1.1e-20)),
+    std=st.floats(1.1e-6, 9e5),
+)
+def test_the_quick_way_of_small_integers_never_needs_the_hosts_numpy_settings(dtype, scale, mean, std):
+    info = np.iinfo(dtype)
+    p = Preprocessing("vector", length=5, scale=scale, mean=(mean,), std=(std,))
+    raw = np.array([[info.min, info.max, 0, 1, info.max // 3]], dtype)
+    assert p._calm
+
+    with np.errstate(all="raise"):
+        quick = p(raw)
+
+    assert np.array_equal(quick, p(raw.astype(np.int64)))  # the careful way

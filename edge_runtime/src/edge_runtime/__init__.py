@@ -19,8 +19,9 @@ from edge_runtime.errors import BundleError, EdgeError, EngineError, InputError
 
 if TYPE_CHECKING:
     from edge_runtime._selftest import CheckReport
-    from edge_runtime.model import Model, Prediction, load
+    from edge_runtime.model import Model, load
     from edge_runtime.monitor import Alarm, Limit, Monitor, MonitorError
+    from edge_runtime.prediction import Prediction
     from edge_runtime.statistics import Statistics
 
 __all__ = [
@@ -41,7 +42,8 @@ __all__ = [
 __version__ = "0.1.0"
 
 _LATE = {
-    **dict.fromkeys(("Model", "Prediction", "load"), "model"),
+    **dict.fromkeys(("Model", "load"), "model"),
+    "Prediction": "prediction",
     **dict.fromkeys(("Alarm", "Limit", "Monitor", "MonitorError"), "monitor"),
     "CheckReport": "_selftest",
     "Statistics": "statistics",

@@ -29,11 +29,44 @@ def settle(owner: Any, names: tuple[str, ...]) -> None:
 
 
 def settle_arrays(owner: Any, shape: tuple[int, ...]) -> None:
-    """Equality and JSON want floats, the arithmetic wants broadcastable float32: `_mean` and `_std` of that shape."""
+    """Equality and JSON want floats; the arithmetic wants float32: `_scale`, and `_mean` and `_std` of that shape.
+
+    `_calm`: integers of up to 16 bits can neither overflow nor underflow on their way through.
+    """
     for name in ("mean", "std"):
         values = tuple(float(v) for v in getattr(owner, name))
         object.__setattr__(owner, name, values)
         object.__setattr__(owner, f"_{name}", np.array(values, np.float32).reshape(shape))
+    object.__setattr__(owner, "_scale", np.float32(owner.scale))
+    moderate = 1e-20 < abs(owner.scale) < 1e20 and all(v == 0 or 1e-20 < abs(v) < 1e20 for v in owner.mean)
+    object.__setattr__(owner, "_calm", moderate and all(1e-6 < v < 1e6 for v in owner.std))
+
+
+def standardize(owner: Any, raw: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float32]:
+    """`(x * scale - mean) / std` as float32, C-contiguous; x: `raw`, resized and turned channel first.
+
+    Every operation is an elementwise float32 one in this order: golden tests and training rely on its bits.
+
+    Raises:
+        InputError: NaN, infinite or too large values.
+    """
+    out: NDArray[np.float32] = np.empty(x.shape, np.float32)
+    kind = raw.dtype.kind
+    if owner._calm and kind != "f" and raw.dtype.itemsize <= 2:
+        return _standardize(owner, x, out)
+    with np.errstate(all="ignore"):  # what overflows is refused below; the host's own settings do not matter
+        _standardize(owner, x, out)
+    if kind == "f":
+        refuse_non_finite(out)
+    return out
+
+
+def _standardize(owner: Any, x: NDArray[Any], out: NDArray[np.float32]) -> NDArray[np.float32]:
+    out[...] = x
+    out *= owner._scale
+    out -= owner._mean
+    out /= owner._std
+    return out
 
 
 def size_problems(owner: Any, limits: dict[str, int]) -> list[str]:

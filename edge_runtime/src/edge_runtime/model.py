@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
 from edge_runtime._onnx import OnnxEngine
+from edge_runtime._quick import Quick, quick_way
 from edge_runtime._selftest import CheckReport, check, read_reference
 from edge_runtime._tflite import TFLiteEngine
 from edge_runtime.errors import BundleError, EdgeError, EngineError, InputError
 from edge_runtime.files import read_checked
 from edge_runtime.inputs import as_array, as_text
 from edge_runtime.manifest import INTEGER_RANGES, Manifest, ModelFile, read_manifest
+from edge_runtime.prediction import FEW, Prediction, score_few, score_rows
 from edge_runtime.scan import scan_model
 from edge_runtime.tensors import TensorsPreprocessing
 from edge_runtime.text import TextPreprocessing
@@ -36,24 +38,7 @@ if TYPE_CHECKING:
 
 ENGINES: dict[str, type[OnnxEngine] | type[TFLiteEngine]] = {"onnx": OnnxEngine, "tflite": TFLiteEngine}
 _MOST_THREADS = 256
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says about one example.
-
-    index: of the highest score; label: its text; score: the highest score.
-    scores: (classes,) float32, softmax of the logits, in the order of the manifest's labels.
-    latency_ms: how long the call took that gave it, preprocessing included; a batch shares one call.
-    id: what Monitor.label wants to know it by; "" if nobody watches.
-    """
-
-    label: str
-    index: int
-    score: float
-    scores: NDArray[np.float32]
-    latency_ms: float
-    id: str = ""
+_BYTE = np.dtype(np.uint8)
 
 
 def load(
@@ -127,6 +112,9 @@ class Model:
             self.preprocessing = self.preprocessing.with_tokenizer(content)
         self._range = INTEGER_RANGES.get(entry.input.dtype)
         self._dtype = np.dtype(entry.input.dtype)
+        self._labels = manifest.labels
+        self._quick: Quick | None = None
+        self._quick_shapes: tuple[tuple[int, ...], ...] | None = None  # not looked for yet
 
     def __repr__(self) -> str:
         state = self.engine if self._engine else "closed"
@@ -158,20 +146,20 @@ class Model:
             EngineError: the engine failed, or the model is closed.
         """
         start = time.perf_counter()
+        if self.monitor is None:
+            index, scores = self._scored(self.run(self.prepare(example)), self.entry.output)
+            elapsed_ms = (time.perf_counter() - start) * 1e3
+            return Prediction(self._labels[index], index, float(scores[index]), scores, elapsed_ms)
         try:
             x = self._input(example)
             logits = self._logits(self._ready(x))
-            if len(logits) != 1:
-                raise InputError(f"the tensors hold {len(logits)} examples", "input", "use predict_batch for several")
+            index, scores = self._scored(logits, None)
         except EdgeError as error:
-            self._tell_refusal(error)
+            self.monitor.refused(error)
             raise
-        scores = softmax(logits)[0]
-        index = int(scores.argmax())
         elapsed_ms = (time.perf_counter() - start) * 1e3
-        monitor = self.monitor
-        id = "" if monitor is None else monitor.seen(x, logits, elapsed_ms, raw=[example])[0]
-        return Prediction(self.manifest.labels[index], index, float(scores[index]), scores, elapsed_ms, id)
+        id = self.monitor.seen(x, logits, elapsed_ms, raw=[example])[0]
+        return Prediction(self._labels[index], index, float(scores[index]), scores, elapsed_ms, id)
 
     def predict_batch(self, examples: Any) -> list[Prediction]:
         """As predict, for an array (n, ...) of raw examples, or a list of what predict takes.
@@ -186,12 +174,11 @@ class Model:
         except EdgeError as error:
             self._tell_refusal(error)
             raise
-        scores = softmax(logits)
+        found = score_rows(logits)
         elapsed_ms = (time.perf_counter() - start) * 1e3
-        labels, monitor = self.manifest.labels, self.monitor
-        ids = [""] * len(scores) if monitor is None else monitor.seen(x, logits, elapsed_ms, raw=examples)
-        best = [(int(row.argmax()), row, id) for row, id in zip(scores, ids)]
-        return [Prediction(labels[i], i, float(row[i]), row, elapsed_ms, id) for i, row, id in best]
+        labels, monitor = self._labels, self.monitor
+        ids = [""] * len(found) if monitor is None else monitor.seen(x, logits, elapsed_ms, raw=examples)
+        return [Prediction(labels[i], i, float(s[i]), s, elapsed_ms, id) for (i, s), id in zip(found, ids)]
 
     async def apredict(self, example: Any) -> Prediction:
         """As predict, in the event loop's own thread pool, so that the loop goes on meanwhile."""
@@ -232,7 +219,17 @@ class Model:
 
     def prepare(self, example: Any) -> Prepared:
         """One raw example as the engine wants it, (1, ...) or a dict of arrays: predict's part before the engine."""
+        if self._is_quick(example):
+            return self._quick(example)  # type: ignore[misc]
         return self._ready(self._input(example))
+
+    def _is_quick(self, example: Any) -> bool:
+        """Whether `_quick` takes it, which gives what `_ready(_input(example))` would."""
+        if type(example) is not np.ndarray or example.dtype is not _BYTE:  # a name for every native uint8 array
+            return False
+        if self._quick_shapes is None:
+            self._quick, self._quick_shapes = quick_way(self.preprocessing, self.entry.input, self._ready)
+        return example.shape in self._quick_shapes
 
     def _input(self, example: Any) -> Prepared:
         """One raw example, preprocessed, (1, ...) or a dict of arrays, before the file's own layout and type."""
@@ -332,10 +329,40 @@ class Model:
             self.monitor.refused(error)
 
     def _logits(self, prepared: Prepared) -> NDArray[np.float32]:
-        if not self.manifest.labels:
-            what = "this bundle has no labels: what it gives is no classification"
-            raise InputError(what, str(self.folder), "use outputs(...), which gives every output by its name")
+        if not self._labels:
+            raise self._no_labels()
         return self._sound(self.run(prepared), self.entry.output)
+
+    def _scored(self, raw: NDArray[Any], tensor: TensorInfo | None) -> tuple[int, NDArray[np.float32]]:
+        """Index and scores of one row (1, classes), as the engine gives it.
+
+        tensor: what the manifest says of it; None where these are logits already.
+
+        A handful of numbers is scored in plain Python: behind a model that has emptied the CPU's caches, every array
+        operation costs more than all of that.
+        """
+        if not self._labels:
+            raise self._no_labels()
+        if len(raw) != 1:
+            raise InputError(f"the tensors hold {len(raw)} examples", "input", "use predict_batch for several")
+        if len(self._labels) > FEW or tensor is None:
+            return score_rows(raw if tensor is None else self._sound(raw, tensor))[0]
+        row: list[float] = raw.tolist()[0]
+        if tensor.scale is not None:
+            scale, zero_point = tensor.scale, tensor.zero_point or 0
+            row = [(q - zero_point) * scale for q in row]
+        elif not math.isfinite(sum(row)):
+            raise self._broken(tensor)
+        return score_few(row)
+
+    def _no_labels(self) -> InputError:
+        what = "this bundle has no labels: what it gives is no classification"
+        return InputError(what, str(self.folder), "use outputs(...), which gives every output by its name")
+
+    def _broken(self, tensor: TensorInfo) -> EngineError:
+        fix = "run `edge-runtime check` on this device; the model or the engine is broken"
+        word = "logits" if self._labels else f"values in {tensor.name}"
+        return EngineError(f"{self.engine} gave NaN or infinite {word}", str(self.folder / self.entry.path), fix)
 
     def _run_all(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         found = self._alive().run_all(feeds)
@@ -347,9 +374,7 @@ class Model:
             zero_point, scale = np.float32(tensor.zero_point or 0), np.float32(tensor.scale)
             return (raw.astype(np.float32) - zero_point) * scale
         if not np.isfinite(raw).all():
-            fix = "run `edge-runtime check` on this device; the model or the engine is broken"
-            word = "logits" if self.manifest.labels else f"values in {tensor.name}"
-            raise EngineError(f"{self.engine} gave NaN or infinite {word}", str(self.folder / self.entry.path), fix)
+            raise self._broken(tensor)
         return raw
 
 
@@ -358,11 +383,3 @@ def _keep_forever(engine: OnnxEngine | TFLiteEngine) -> None:
     import ctypes
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of logits (n, classes) as probabilities; float32, stable for large values."""
-    with np.errstate(under="ignore"):  # the host may have asked numpy to raise
-        out: NDArray[np.float32] = np.exp(logits - logits.max(axis=1, keepdims=True))
-        out /= out.sum(axis=1, keepdims=True)
-    return out

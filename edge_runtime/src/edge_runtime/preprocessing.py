@@ -13,10 +13,10 @@ from edge_runtime._affine import (
     number_problems,
     read_keys,
     refuse,
-    refuse_non_finite,
     settle,
     settle_arrays,
     size_problems,
+    standardize,
 )
 from edge_runtime.errors import InputError
 
@@ -100,20 +100,13 @@ class Preprocessing:
             InputError: wrong rank, number of channels, length or dtype; no examples; NaN, infinite or too large values.
         """
         x = self._checked(raw)
-        with np.errstate(all="ignore"):  # what overflows is refused below; the host's own settings do not matter
-            if self.kind == "image":
-                x = x.reshape(*x.shape[:3], -1)
-                if x.shape[1:3] != (self.height, self.width):
+        if self.kind == "image":
+            x = x.reshape(*x.shape[:3], -1)
+            if x.shape[1:3] != (self.height, self.width):
+                with np.errstate(all="ignore"):  # what overflows is refused below
                     x = _resize(x, self.output_shape[1], self.output_shape[2])
-                x = x.transpose(0, 3, 1, 2)
-            out: NDArray[np.float32] = np.empty(x.shape, np.float32)
-            out[...] = x
-            out *= np.float32(self.scale)
-            out -= self._mean
-            out /= self._std
-        if raw.dtype.kind == "f":
-            refuse_non_finite(out)
-        return out
+            x = x.transpose(0, 3, 1, 2)
+        return standardize(self, raw, x)
 
     def _checked(self, raw: NDArray[Any]) -> NDArray[Any]:
         checked_array(raw)

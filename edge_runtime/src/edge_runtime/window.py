@@ -12,10 +12,10 @@ from edge_runtime._affine import (
     number_problems,
     read_keys,
     refuse,
-    refuse_non_finite,
     settle,
     settle_arrays,
     size_problems,
+    standardize,
 )
 from edge_runtime.errors import InputError
 
@@ -77,15 +77,7 @@ class WindowPreprocessing:
         x = checked_array(raw)
         if x.shape[1:] != (self.length, self.channels):
             raise InputError(f"examples of shape {x.shape[1:]}", "input", f"this model takes {self.describe()}")
-        out: NDArray[np.float32] = np.empty((len(x), *self.output_shape), np.float32)
-        with np.errstate(all="ignore"):  # what overflows is refused below; the host's own settings do not matter
-            out[:, :, 0] = x.transpose(0, 2, 1)
-            out *= np.float32(self.scale)
-            out -= self._mean
-            out /= self._std
-        if raw.dtype.kind == "f":
-            refuse_non_finite(out)
-        return out
+        return standardize(self, raw, x.transpose(0, 2, 1)[:, :, np.newaxis])
 
     def describe(self) -> str:
         """What one raw example must look like, in a reader's words."""

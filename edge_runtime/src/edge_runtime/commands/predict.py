@@ -12,7 +12,8 @@ from edge_runtime.commands._shared import Answer, add_bundle, add_engine, aligne
 from edge_runtime.errors import InputError
 from edge_runtime.files import LARGEST_ARRAYS_BYTES, read_file, read_npz
 from edge_runtime.inputs import as_array, read_lines
-from edge_runtime.model import Model, Prediction
+from edge_runtime.model import Model
+from edge_runtime.prediction import Prediction
 from edge_runtime.tensors import TensorsPreprocessing
 from edge_runtime.text import TextPreprocessing
 from edge_runtime.window import WindowPreprocessing

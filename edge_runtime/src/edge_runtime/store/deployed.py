@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_runtime.errors import EdgeError, InputError, StoreError
-from edge_runtime.model import Model, Prediction, load
+from edge_runtime.model import Model, load
+from edge_runtime.prediction import Prediction
 from edge_runtime.store.beside import BesideRun
 from edge_runtime.store.install import installed_versions
 from edge_runtime.store.runs import run_model
