@@ -35,7 +35,7 @@ def image(tmp_path):
 
 
 def test_info_is_aligned_and_starts_no_engine(run, bundle, monkeypatch):
-    monkeypatch.setattr(edge_runtime.model, "ENGINES", {})
+    monkeypatch.setattr("edge_runtime.model.ENGINES", {})
 
     code, out, _ = run("info", bundle)
 

@@ -9,6 +9,7 @@ import tracemalloc
 import zipfile
 
 import edge_runtime
+import edge_runtime.model
 import numpy as np
 import pytest
 from edge_runtime import BundleError
