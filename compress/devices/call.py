@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import selectors
 import subprocess
 import sys
@@ -30,9 +31,11 @@ BOOT = (
 PARENTS = ("compress", "compress.devices", "compress.devices.agent")
 MODULES = ("wire", "place", "supervisor", "look", "calls")
 SILENCE_S = 8.0  # the agent says something every second; starting it may take longer
+BEAT_S = 0.5  # how often a follower says that it is there
 START_S = 45.0
 MOST_FRAME_BYTES = 1 << 24
 _STDERR_BYTES = 8192
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class LinkLostError(Exception):
@@ -59,6 +62,32 @@ class RefusedError(Exception):
     def __init__(self, facts: Mapping[str, Any]) -> None:
         super().__init__(str(facts.get("error")))
         self.facts = dict(facts)
+
+
+def printable(text: str) -> str:
+    """Without control characters: what a device says must not steer the terminal that shows it."""
+    return _CONTROL.sub("", text)
+
+
+def told(data: bytes) -> dict[str, Any]:
+    """An answer's JSON, its texts printable.
+
+    Raises:
+        LinkLostError: it is none.
+    """
+    try:
+        found = json.loads(data, object_hook=lambda pairs: {printable(k): _clean(v) for k, v in pairs.items()})
+    except ValueError as error:
+        raise LinkLostError("the device sent an answer that is no JSON") from error
+    if not isinstance(found, dict):
+        raise LinkLostError("the device sent an answer that is no object")
+    return found
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    return [_clean(v) for v in value] if isinstance(value, list) else value
 
 
 def agent_source() -> bytes:
@@ -90,7 +119,7 @@ class Call:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        self._stderr = bytearray()
+        self._stderr, self._beaten = bytearray(), 0.0
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
         self._selector = selectors.DefaultSelector()
@@ -138,8 +167,7 @@ class Call:
         """
         for kind, data in self.frames(silence_s):
             if kind == "J":
-                found: dict[str, Any] = json.loads(data)
-                return found
+                return told(data)
         raise self._ended()
 
     def frames(self, silence_s: float = SILENCE_S, beat: bool = False) -> Iterator[tuple[str, bytes]]:
@@ -157,7 +185,7 @@ class Call:
                 raise LinkLostError(f"the device sent {header[:40]!r}, which is no answer of ours")
             data = self._exactly(size, silence_s, beat)
             if kind == "X":
-                raise RefusedError(json.loads(data))
+                raise RefusedError(told(data))
             if kind != "H":
                 yield kind, data
 
@@ -180,15 +208,16 @@ class Call:
     def _more(self, silence_s: float, beat: bool) -> bytes:
         limit = time.monotonic() + silence_s
         while (left := limit - time.monotonic()) > 0:
+            if beat and time.monotonic() - self._beaten > BEAT_S:  # however much there is to read
+                self.send(b".")
+                self._beaten = time.monotonic()
             if self._stop is not None and self._stop.is_set():
                 raise KeyboardInterrupt
-            if self._selector.select(min(left, 0.5)):
+            if self._selector.select(min(left, BEAT_S)):
                 data = os.read(self._stdout.fileno(), 1 << 16)
                 if data:
                     return data
                 raise self._ended()
-            if beat:
-                self.send(b".")
         raise LinkLostError(f"nothing heard for {silence_s:g} s")
 
     def _ended(self) -> Exception:
@@ -197,7 +226,7 @@ class Call:
         except subprocess.TimeoutExpired:
             return LinkLostError("the connection closed")
         self._reader.join(5)
-        return self._transport.explain(code, self._stderr.decode(errors="replace").strip())
+        return self._transport.explain(code, printable(self._stderr.decode(errors="replace")).strip())
 
     def _collect(self) -> None:
         assert self._process.stderr

@@ -18,7 +18,7 @@ import edge_runtime
 
 from compress.devices.call import Call, LinkLostError, Local, RefusedError, Transport
 from compress.devices.probe import PROBE_REQUEST, Probe
-from compress.devices.schema import Device
+from compress.devices.schema import DEFAULT_PYTHON, Device
 from compress.devices.session import Output, Session, explain_refusal
 from compress.devices.ssh import Ssh
 from compress.errors import DeviceError
@@ -43,7 +43,8 @@ def open_device(device: Device, note: Output | None = None, stop: threading.Even
     note: told in words of retries and other events. stop: once set by another thread, whatever is under way ends as by
     Ctrl-C.
     """
-    return Connection(device, Ssh(device) if device.kind == "ssh" else Local(device.name), note, stop)
+    own = None if device.python == DEFAULT_PYTHON else device.python  # here, that is the Python we run on
+    return Connection(device, Ssh(device) if device.kind == "ssh" else Local(device.name, own), note, stop)
 
 
 class Connection:

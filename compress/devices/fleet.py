@@ -1,6 +1,5 @@
 """The same task on several devices at once, each with its own log; one that fails does not spoil the others."""
 
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TextIO, TypeVar
 
+from compress.devices.call import printable
 from compress.devices.connection import Connection, open_device
 from compress.devices.schema import Device
 from compress.devices.session import Output
@@ -15,7 +15,6 @@ from compress.errors import CompressError
 
 T = TypeVar("T")
 Task = Callable[[Connection, Output], T]
-_NO_TEXT = re.compile(r"[^\x20-\x7e\n\t\u00a0-\uffff]")  # a device's output must not steer whatever shows the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class _Log:
 
     def write(self, text: str) -> None:
         if self._file is not None:
-            self._file.write(_NO_TEXT.sub("", text))
+            self._file.write(printable(text))
             self._file.flush()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ _ADDRESS = re.compile(
 )
 _PASSWORD = re.compile(r"[^@:]*:[^@]*@")
 Word = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f-]?[^\x00-\x1f\x7f]*$")]
+DEFAULT_PYTHON = "python3"
 LIMITS = {"threads": (1, 256), "timeout_s": (1.0, 7 * 86400.0), "grace_s": (5.0, 86400.0)}
 Threads = Annotated[int, Field(ge=LIMITS["threads"][0], le=LIMITS["threads"][1])]
 Limit = Annotated[float, Field(ge=LIMITS["timeout_s"][0], le=LIMITS["timeout_s"][1])]
@@ -34,7 +35,7 @@ class Device(BaseModel):
     ssh: str | None = Field(None, description="[user@]host[:port] or an alias of ~/.ssh/config.")
     ssh_config: Word | None = Field(None, description="Another file than ~/.ssh/config.")
     identity: Word | None = Field(None, description="Private key file; else what ssh tries by itself.")
-    python: Word = Field("python3", description="Python 3.9 or newer on the device; ~/ is its home folder.")
+    python: Word = Field(DEFAULT_PYTHON, description="Python 3.9 or newer on the device; ~/ is its home folder.")
     threads: Threads | None = Field(None, description="Threads to measure with; else what the command says.")
     energy: Word = Field("auto", description="auto, none, or the name of a meter.")
     workdir: Word = Field("~/.cache/compress-device", description="Folder on the device; safe to delete.")

@@ -3,8 +3,8 @@
 import codecs
 import getpass
 import hashlib
-import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from compress.devices.call import SILENCE_S, Call, LinkLostError, RefusedError, Transport
+from compress.devices.call import SILENCE_S, Call, LinkLostError, RefusedError, Transport, printable, told
 from compress.devices.schema import Device
 from compress.devices.ssh import UnreachableError
 from compress.errors import DeviceError
@@ -63,7 +63,7 @@ class Session:
                 for kind, data in call.frames(beat=True):
                     self._contact = time.monotonic()
                     if kind == "J":
-                        return dict(json.loads(data))
+                        return told(data)
                     offset += len(data)
                     decoder.feed(data)
             raise LinkLostError("the stream ended")
@@ -80,18 +80,17 @@ class Session:
             raise DeviceError("more than 1 GB of results", self._where, "let the job write less into out/")
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder.with_name(folder.name + ".partial")
-        for entry in entries:
-            path = partial / _safe(entry["path"], self._where)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fetch_one(entry, path)
-        for entry in entries:
-            path = folder / entry["path"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(partial / entry["path"], path)
-        if partial.exists():
-            for left in sorted(partial.rglob("*"), reverse=True):
-                left.rmdir()
-            partial.rmdir()
+        try:
+            for entry in entries:
+                path = partial / _safe(entry["path"], self._where)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._fetch_one(entry, path)
+            for entry in entries:
+                path = folder / entry["path"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(partial / entry["path"], path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
     def end(self) -> None:
         """Give the device back; its folder goes. A lost link is no failure here: the grace time ends it too."""
@@ -244,11 +243,11 @@ class _Lines:
 
     def feed(self, data: bytes) -> None:
         if text := self._decoder.decode(data):
-            self._out(text)
+            self._out(printable(text))
 
     def finish(self) -> None:
         if text := self._decoder.decode(b"", True):
-            self._out(text)
+            self._out(printable(text))
 
 
 def _safe(path: str, where: str) -> str:

@@ -1,6 +1,7 @@
 """Run a Python script as on another CPU."""
 
 import os
+import platform
 import subprocess
 import sys
 import sysconfig
@@ -11,7 +12,7 @@ import edge_runtime
 
 from compress.emulation.cpus import Cpu
 from compress.emulation.qemu import find_qemu
-from compress.emulation.system import SITE, arm_system, prefix_for, python_of
+from compress.emulation.system import SITE, arm_system, is_native, prefix_for, python_of
 from compress.errors import CompressError
 
 
@@ -27,6 +28,9 @@ def python_command(cpu: Cpu | None) -> tuple[list[str], dict[str, str]]:
     if cpu is None or cpu.machine == "x86_64":  # the same programs, on other instructions
         here = [ours, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
         environment = {**keep, "PYTHONPATH": os.pathsep.join(dict.fromkeys(here))}
+        if cpu is not None and not is_native(cpu.machine):
+            what = f"x86 CPUs are emulated on x86 machines only, with their own programs; this is {platform.machine()}"
+            raise CompressError(what, "emulation", "run it on an x86 machine, or name ARM CPUs alone")
         python = str(Path(sys.executable).resolve())
         if cpu is None:
             return [python], environment

@@ -21,7 +21,7 @@ from compress.emulation.cpus import Cpu, cpuinfo
 from compress.emulation.qemu import cache_folder
 from compress.errors import CompressError
 
-VERSION = 1  # of what a system holds; raised when the lists below change
+VERSION = 2  # of what a system holds; raised when the lists below change
 SITE = "opt/site"  # where the wheels lie
 _BASE = ("python3-minimal", "libpython3-stdlib", "libstdc++6", "libgomp1", "dash", "coreutils", "procps")
 _DEBIAN = {"aarch64": "arm64", "armv7l": "armhf"}
@@ -66,6 +66,8 @@ def _build(machine: str, folder: Path) -> None:
             path.parent.parent.joinpath(path.name).symlink_to(f"{library}/{path.name}")
     fetched = time.monotonic()
     install_wheels(machine, folder, SITE, _WHEELS[machine])
+    if machine == "aarch64":  # for text; what it asks for serves its downloads, which nobody here makes
+        install_wheels(machine, folder, SITE, ["tokenizers"], alone=True)
     for name in _TRIM:
         shutil.rmtree(folder / name, ignore_errors=True)
     for pattern in _TRIM_PATTERNS:
@@ -79,8 +81,8 @@ def _build(machine: str, folder: Path) -> None:
     (folder / "built.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def install_wheels(machine: str, folder: Path, site: str, packages: Sequence[str]) -> None:
-    """Wheels of packages, and of what they need, for the system in a folder, into its folder `site`.
+def install_wheels(machine: str, folder: Path, site: str, packages: Sequence[str], alone: bool = False) -> None:
+    """Wheels of packages, and unless `alone` of what they need, for the system in a folder, into its folder `site`.
 
     Raises:
         CompressError: pip finds none.
@@ -93,8 +95,8 @@ def install_wheels(machine: str, folder: Path, site: str, packages: Sequence[str
     for minor in _GLIBC_MINORS:
         command += ["--platform", f"manylinux_2_{minor}_{machine}"]
     command += ["--platform", f"manylinux2014_{machine}"]
-    if machine == "armv7l":
-        command.append("--no-deps")  # its numpy is Debian's
+    if alone or machine == "armv7l":  # there numpy is Debian's
+        command.append("--no-deps")
     done = subprocess.run([*command, *packages], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         errors = [x for x in done.stderr.splitlines() if x.startswith("ERROR")] or [done.stderr.strip()[-300:]]

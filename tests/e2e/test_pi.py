@@ -181,5 +181,4 @@ def test_compress_measure_gives_a_report_of_it_and_of_what_failed(pi4, bundle, t
     assert {m["check"]["ok"] for m in found["models"].values()} == {True}
     assert all(m["summary"]["p50_ms"] is None for m in found["models"].values())
     assert "emulated" in done.stdout
-    assert "emulated" in (tmp_path / "report/measurement.html").read_text()
     assert "connection refused" in (tmp_path / "report/logs/gone.log").read_text()

@@ -271,6 +271,8 @@ def unpack(wire: Wire, request: dict[str, Any]) -> None:
         if old != partial:
             shutil.rmtree(old)
     os.replace(partial, site)
+    for name in request["wheels"].values():  # they would only fill the disk
+        (place.store / name).unlink()
     wire.send(b"J", {})
 
 

@@ -26,6 +26,31 @@ def test_a_job_runs_there_and_its_results_come_back_whole(board, device, make_jo
     assert left_on(board) == []
 
 
+@pytest.mark.slow
+def test_a_job_that_never_stops_talking_is_not_taken_for_abandoned(board, device, make_job, tmp_path):
+    source = "import time\nfor i in range(600): print(i, flush=True); time.sleep(0.015)"
+    said = []
+
+    done = open_device(device.model_copy(update={"grace_s": 5.0})).run_job(
+        *make_job(source), results=tmp_path / "out", on_output=said.append
+    )
+
+    assert (done.code, done.events) == (0, ())
+    assert len("".join(said)) > 500
+
+
+def test_what_a_device_says_cannot_steer_the_terminal(board, device, make_job, tmp_path):
+    said = []
+
+    open_device(device).run_job(
+        *make_job(r"print('red \x1b[31m title \x1b]0;x\x07 back\x08 \x9b1m')"),
+        results=tmp_path / "out",
+        on_output=said.append,
+    )
+
+    assert "".join(said) == "red [31m title ]0;x back 1m\n"
+
+
 def test_a_failing_command_reports_its_code_and_keeps_its_output(board, device, make_job, tmp_path):
     said = []
 
