@@ -45,7 +45,9 @@ def amount(number: int) -> str:
 
 def _head(plan: Plan) -> Text:
     text = Text.assemble(("Plan ", "bold"), (plan.name, "bold cyan"), f"  target {plan.target}")
-    if plan.input_shape is not None:
+    if plan.input_shape is not None and plan.recipe["task"] == "text-classification":
+        text.append(f"  input texts of up to {plan.input_shape[0]} tokens")
+    elif plan.input_shape is not None:
         text.append(f"  input {'x'.join(map(str, plan.input_shape))}")
     if plan.classes is not None:
         text.append(f", {plan.classes} classes")

@@ -86,7 +86,7 @@ def make_plan(recipe: Recipe) -> Plan:
         name=recipe.name,
         recipe=recipe.model_dump(mode="json"),
         target=recipe.target,
-        input_shape=shape.input_shape if shape else teacher.input_shape if teacher else None,
+        input_shape=_input_shape(shape, teacher),
         classes=shape.classes if shape else None,
         teacher=_facts(recipe.teacher, teacher),
         student=_facts(begun, student),
@@ -95,6 +95,13 @@ def make_plan(recipe: Recipe) -> Plan:
         estimates=estimates,
         notes=_notes(recipe, shape, teacher, student),
     )
+
+
+def _input_shape(shape: DataShape | None, teacher: Graph | None) -> tuple[int, ...] | None:
+    """Of one example; of texts the most tokens that are read."""
+    if shape is None:
+        return teacher.input_shape if teacher else None
+    return (shape.max_length,) if shape.is_text else shape.input_shape
 
 
 def _facts(config: NetConfig, graph: Graph | None) -> NetFacts | None:

@@ -1,0 +1,92 @@
+"""Static against dynamic int8 for the pruned encoder of the text recipe: accuracy on validation texts, time by length.
+
+    compress run recipes/text_sentiment_int8.yaml
+    python benchmarks/text_int8.py runs/text_sentiment_int8
+
+One thread, batch 1, all files in turn in one process. Writes benchmarks/results/text_int8.json.
+"""
+
+import json
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from edge_runtime._onnx import import_onnxruntime
+
+from compress.benchmark.host import host_facts
+from compress.data.dataset import Dataset
+from compress.data.sources import open_data
+from compress.export.onnx import to_onnx
+from compress.model.checkpoint import load_checkpoint
+from compress.recipe.load import load_recipe
+from compress.recipe.schema import QuantizeConfig
+from compress.run.texts import TokenizedHandle
+from compress.stages.base import Context
+from compress.stages.quantize import quantize
+from compress.stages.texts import fit_data
+
+RECIPE = Path("recipes/text_sentiment_int8.yaml")
+RESULTS = Path(__file__).parent / "results" / "text_int8.json"
+VARIANTS = {
+    "static, minmax": QuantizeConfig(how="static"),
+    "static, percentile 99.99": QuantizeConfig(how="static", calibration="percentile"),
+    "dynamic": QuantizeConfig(how="dynamic"),
+}
+LENGTHS, BLOCKS, RUNS = (8, 16, 32, 64), 40, 10
+
+
+def accuracy(session: Any, data: Dataset) -> float:
+    """Of one text at a time, as a device would ask."""
+    split = data.validation
+    answers = [session.run(None, {"input_ids": data.preprocessing([text])})[0].argmax() for text in split.x]
+    return float((np.array(answers) == split.y).mean())
+
+
+def timings(sessions: dict[str, Any], length: int) -> dict[str, float]:
+    """Median over blocks of the median run, ms."""
+    ids = np.full((1, length), 1, np.int64)
+    blocks: dict[str, list[float]] = {name: [] for name in sessions}
+    for number in range(BLOCKS + 2):
+        for name in random.sample(list(sessions), len(sessions)):
+            times = []
+            for _ in range(RUNS):
+                began = time.perf_counter_ns()
+                sessions[name].run(None, {"input_ids": ids})
+                times.append((time.perf_counter_ns() - began) / 1e6)
+            if number > 1:
+                blocks[name].append(statistics.median(times))
+    return {name: round(statistics.median(found), 4) for name, found in blocks.items()}
+
+
+def main() -> None:
+    recipe = load_recipe(RECIPE)
+    data = TokenizedHandle(open_data(recipe.data, recipe.seed, recipe.task), recipe).load()
+    model = load_checkpoint(Path(sys.argv[1]) / "checkpoints" / "03-prune")
+    files = {"float": to_onnx(model, name="x")}
+    for name, config in VARIANTS.items():
+        files[name] = to_onnx(quantize(model, config, Context(recipe.seed, data)).model, name="x")
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    sessions = {
+        n: onnxruntime.InferenceSession(d, options, providers=["CPUExecutionProvider"]) for n, d in files.items()
+    }
+    own = fit_data(data, model)
+    doc = {
+        "command": "python benchmarks/text_int8.py runs/text_sentiment_int8",
+        "label": "measured",
+        "threads": 1,
+        "files": {n: {"bytes": len(d), "validation_accuracy": accuracy(sessions[n], own)} for n, d in files.items()},
+        "ms_by_length": {length: timings(sessions, length) for length in LENGTHS},
+        "host": host_facts(),
+    }
+    RESULTS.write_text(json.dumps(doc, indent=1) + "\n")
+    print(json.dumps({k: doc[k] for k in ("files", "ms_by_length")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
