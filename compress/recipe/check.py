@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from compress.errors import CodeRefusedError, DataError, FactoryError, MissingExtraError, ModelError
 from compress.model.channels import choose_groups, with_channels
@@ -135,6 +136,9 @@ def _check_data(data: DataConfig | None, task: str | None, problems: list[Proble
         problems.append(Problem(("data", "revision"), "it belongs to hf; leave it out"))
     if "test" in data.model_fields_set and (data.source == "fashion-mnist" or data.idx or data.test_file):
         problems.append(Problem(("data", "test"), "it has no effect: this source has a test split of its own"))
+    if data.tokenizer is not None and not Path(data.tokenizer).exists():
+        text = f"there is no {data.tokenizer}; give a tokenizer.json, or a folder that holds one"
+        problems.append(Problem(("data", "tokenizer"), text))
     key = data.kind
     try:
         return data_shape(data, task or "image-classification")

@@ -103,6 +103,7 @@ def test_a_checkpoint_of_it_can_teach(ran):
             "data={csv: said.csv, text: said, label: side, max_length: 40}",
             "reads at most 24 tokens, the recipe wants 40",
         ),
+        ("data.tokenizer=nowhere.json", "there is no nowhere.json"),
         ("data.lengths=[16, 8]", "do not ascend to max_length"),
         ("student.from_teacher.layers=[3]", "are not some of 1 to 2"),
         ("teacher.hf=./nowhere", "there is no such folder"),
