@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +12,8 @@ from edge_runtime.store.runs import run_model
 
 if TYPE_CHECKING:
     from edge_runtime.model import Model
+
+_log = logging.getLogger("edge_runtime.serve")
 
 
 class Servable(Protocol):
@@ -73,7 +76,10 @@ class Refresher:
 
     def _work(self) -> None:
         while not self._stop.wait(self._every_s):
-            self._model.refresh()
+            try:
+                self._model.refresh()
+            except Exception:  # what runs goes on; the next look may find things mended
+                _log.exception("the store cannot be followed")
 
     def close(self) -> None:
         """Stop."""
