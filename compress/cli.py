@@ -35,6 +35,7 @@ _EXTRAS = {
     **dict.fromkeys(("ai_edge_litert", "flatbuffers"), "tflite"),
     **dict.fromkeys(("sklearn", "mlxtend"), "data"),
     "datasets": "hf",
+    **dict.fromkeys(("neural_compressor", "onnxscript"), "inc"),
     "cryptography": "signing",
 }
 

@@ -149,4 +149,5 @@ def count_macs(graph: Graph) -> int:
     """Multiply-accumulates for one example, those between tokens included; element-wise work is not counted."""
     shapes = infer_shapes(graph)
     attended = sum(2 * shapes[n.name][0] * prod(shapes[n.name]) for n in graph if n.op == "attention")
-    return attended + sum(macs_by_layer(graph).values())
+    whole = sum(int(n.attrs.get("macs", 0)) for n in graph)  # of a whole file, where they are known
+    return attended + whole + sum(macs_by_layer(graph).values())

@@ -93,7 +93,7 @@ def parse_target(text: bytes, name: str) -> Profile:
 
 def for_target(stage: StageConfig, profile: Profile) -> StageConfig:
     """The stage with what it leaves to the target filled in: the bits of quantized weights."""
-    if not isinstance(stage, QuantizeConfig) or stage.weight_bits is not None:
+    if not isinstance(stage, QuantizeConfig) or stage.weight_bits is not None or stage.engine != "own":
         return stage
     changes: dict[str, Any] = {"weight_bits": profile.weight_bits}
     return stage.model_copy(update=changes)

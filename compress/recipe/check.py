@@ -33,6 +33,7 @@ from compress.recipe.schema import (
 )
 
 _TRAINING = frozenset(Training.model_fields)
+_OWN = frozenset({"calibration", "percentile", "layers", "keep_float", "weight_bits"})
 _SOFT = frozenset({"temperature", "hard_label_weight"})
 
 
@@ -100,6 +101,7 @@ def check(parts: Parts) -> list[Problem]:
     for i, stage in enumerate(parts.stages):
         _check_stage(chain, stage, ("stages", i))
     _check_outputs(parts, chain.quantized, problems)
+    _check_engine(parts, problems)
     _check_evidence(parts, shape, problems)
     return problems
 
@@ -354,6 +356,22 @@ def _check_text_outputs(parts: Parts, problems: list[Problem]) -> None:
     if parts.target in ("tflite", "armv7"):
         text = f"{parts.target} runs TFLite files, and text models are written as ONNX only"
         problems.append(Problem(("target",), f"{text}; choose x86-vnni, x86-avx2 or arm64"))
+
+
+def _check_engine(parts: Parts, problems: list[Problem]) -> None:
+    """What another engine made is an ONNX file: nothing can follow it, and no other format comes of it."""
+    for i, stage in enumerate(parts.stages):
+        if isinstance(stage, QuantizeConfig) and stage.engine != "own":
+            at: KeyPath = ("stages", i, stage.kind, "engine")
+            for key in sorted(_OWN & stage.model_fields_set):
+                text = f"it has no effect: {stage.engine} decides that itself"
+                problems.append(Problem(("stages", i, stage.kind, key), text))
+            if i + 1 < len(parts.stages):
+                problems.append(Problem(at, f"{stage.engine} gives a finished ONNX file; make this the last stage"))
+            if other := [f for f in parts.export or () if f != "onnx"]:
+                problems.append(Problem(("export",), f"{stage.engine} gives ONNX alone; leave out {', '.join(other)}"))
+            if parts.data is not None and parts.data.is_text:
+                problems.append(Problem(at, f"{stage.engine} is for images, windows and tables here; use engine: own"))
 
 
 def _check_outputs(parts: Parts, quantized: bool, problems: list[Problem]) -> None:

@@ -304,6 +304,25 @@ class QuantizeConfig(Training):
     distill: bool = Field(True, description="qat: learn from the teacher's soft labels where there is a teacher.")
     temperature: Positive = 4.0
     hard_label_weight: float = Field(0.3, ge=0.0, le=1.0)
+    engine: Literal["own", "neural-compressor"] = Field(
+        "own", description="neural-compressor: Intel's static quantization; last stage, ONNX only, needs the inc extra."
+    )
+    autotune_drop_points: float | None = Field(
+        None,
+        gt=0.0,
+        le=100.0,
+        description="neural-compressor: try configurations until one loses no more.",
+    )
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"engine", "autotune_drop_points"})
+
+    @model_validator(mode="after")
+    def _engine(self) -> "QuantizeConfig":
+        if self.engine == "own" and self.autotune_drop_points is not None:
+            raise ValueError("autotune_drop_points belongs to engine: neural-compressor")
+        if self.engine != "own" and self.how != "static":
+            raise ValueError(f"how: {self.how} cannot be given with engine: {self.engine}, which is static alone")
+        return self
 
     @model_validator(mode="after")
     def _epochs(self) -> "QuantizeConfig":

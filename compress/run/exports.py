@@ -57,8 +57,9 @@ def write_artefact(
     counts = (count_onnx if plan.format == "onnx" else count_tflite)(content)
     wanted = [n.name for n in ready.graph.layers if "weight_bits" in n.attrs]
     strays = [n for n in wanted if counts.layer_kernels.get(n, "float") == "float"]
-    if wanted and strays == wanted:
-        what = f"no layer of {plan.id} runs in integers though {len(wanted)} should"
+    integer = counts.kernels["integer"] + counts.kernels["dynamic-integer"]
+    if (wanted and strays == wanted) or (precision == "int8" and not wanted and not integer):
+        what = f"no layer of {plan.id} runs in integers though {len(wanted) or 'some'} should"
         raise StageError(what, "export", "report this net; its quantizers were lost on the way to the file")
     return {
         "file": _MODEL_FILES[plan.format],
@@ -96,6 +97,8 @@ def precision_of(graph: Graph, plan: ArtefactPlan) -> Literal["float32", "float1
     """What the table calls the file's arithmetic."""
     if plan.precision == "float16":
         return "float16"
+    if any(n.attrs.get("precision") == "int8" for n in graph):
+        return "int8"
     if not graph.quantized:
         return "float32"
     return "dynamic-int8" if any(n.attrs.get("activations") == "dynamic" for n in graph.layers) else "int8"

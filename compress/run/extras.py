@@ -9,6 +9,7 @@ _MODULES = {
     "train": ("torch", "accelerate"),
     "onnx": ("onnx", "onnxruntime"),
     "tflite": ("ai_edge_litert", "flatbuffers"),
+    "inc": ("neural_compressor", "onnxscript"),
     "text": ("tokenizers",),
 }
 

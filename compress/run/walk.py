@@ -76,7 +76,8 @@ class Walk:
         from compress.benchmark.latency import check_threads
 
         texts = ("text",) if self.recipe.data.is_text else ()
-        require((*texts, *(s.config["format"] for s in self.plan.steps if s.kind == "export")))
+        inc = ("inc",) if any(getattr(s, "engine", "own") != "own" for s in self.recipe.stages) else ()
+        require((*texts, *inc, *(s.config["format"] for s in self.plan.steps if s.kind == "export")))
         check_threads(self.recipe.measure.threads)
         assert self.devices  # each answers, or raised
 

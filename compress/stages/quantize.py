@@ -30,6 +30,10 @@ def quantize(model: Model, config: QuantizeConfig, context: Context) -> StageRes
         ModelError: a pattern matches no layer.
         StageError: the model is quantized already.
     """
+    if config.engine == "neural-compressor":
+        from compress.stages.neural_compressor import quantize_with_neural_compressor
+
+        return quantize_with_neural_compressor(model, config, context)
     folded, own = fold_batch_norm(model), fit_data(context.data, model)
     bits = config.weight_bits or DEFAULT_WEIGHT_BITS
     chosen, kept = choose_layers(folded, config)
