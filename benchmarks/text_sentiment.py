@@ -92,12 +92,15 @@ def spelling(run: Path, first: str, last: str) -> dict[str, Any]:
     rows = []
     for name in (first, last):
         tokenizer = Tokenizer.from_file(str(run / "artefacts" / name / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
         rows.append([tokenizer.encode(t).tokens for t in texts])
     return {
         "held_out_texts": len(texts),
         "respelled": sum(a != b for a, b in zip(*rows, strict=True)),
         "mean_tokens": [round(float(np.mean([len(r) for r in row])), 2) for row in rows],
         "unknown_tokens": [sum(r.count("[UNK]") for r in row) for row in rows],
+        "tokenizer_bytes": [(run / "artefacts" / n / "tokenizer.json").stat().st_size for n in (first, last)],
     }
 
 
