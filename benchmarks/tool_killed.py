@@ -31,7 +31,7 @@ import sys
 from pathlib import Path
 from compress.devices.connection import open_device
 from compress.devices.schema import Device
-job = "import subprocess, time; subprocess.Popen(['setsid', 'sleep', '900']); print('up', flush=True); time.sleep(900)"
+job = "import subprocess as s, time; s.Popen(['sleep', '900'], start_new_session=True); print('up'); time.sleep(900)"
 open_device(Device.model_validate_json(sys.argv[1])).run_job(
     {}, ["{python}", "-c", job], results=Path(sys.argv[2]), on_output=lambda text: print(text, flush=True))
 """
