@@ -50,6 +50,8 @@ class DataHandle:
         """sha256 over the files' bytes and every setting that chooses the splits. Decodes nothing."""
         h = hashlib.sha256()
         chosen = self._config.model_dump(include={"validation", "test", "calibration", "limit"})
+        if self._config.normalize is not None:
+            chosen["normalize"] = self._config.normalize.model_dump()
         h.update(json.dumps([VERSION, self.identity, self.seed, chosen], sort_keys=True).encode())
         for path in self.files:
             try:

@@ -1,8 +1,10 @@
 """Check what a reader found and cut it into train, validation, test and calibration."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from edge_runtime.errors import BundleError
 from edge_runtime.preprocessing import Preprocessing
 from edge_runtime.window import WindowPreprocessing
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from compress.data.dataset import Dataset, Split, Untokenized
 from compress.errors import DataError
 from compress.readers.raw import Array, Examples, Raw
 from compress.readers.texts import Texts
-from compress.recipe.schema import DataConfig
+from compress.recipe.schema import DataConfig, NormalizeConfig
 
 Indices = NDArray[np.int64]
 _TRIES = 200  # at choosing groups so that every class is on both sides
@@ -55,7 +57,7 @@ def make_dataset(raw: Raw, config: DataConfig, seed: int, *, name: str, fingerpr
             validation = _at_most(validation, most, classes, generator, f"{where} limit")
     size = min(max(config.calibration, len(classes)), len(train))
     calibration = _at_most(train, size, classes, generator, f"{where} calibration")
-    preprocessing = _preprocessing(train.x, raw, where)
+    preprocessing = _preprocessing(train.x, raw, config.normalize, where)
     return Dataset(name, classes, preprocessing, train, validation, test, calibration, fingerprint)
 
 
@@ -195,25 +197,43 @@ def stratified(y: Indices, count: int, generator: np.random.Generator) -> Indice
     return np.sort(np.concatenate(chosen))
 
 
-def _preprocessing(x: Examples, raw: Raw, where: str) -> Preprocessing | WindowPreprocessing | Untokenized:
-    """Brings training examples to mean 0 and standard deviation 1 per channel or table column; else all together."""
+def _preprocessing(
+    x: Examples, raw: Raw, given: NormalizeConfig | None, where: str
+) -> Preprocessing | WindowPreprocessing | Untokenized:
+    """Brings training examples to mean 0 and standard deviation 1 per channel or table column; else all together.
+
+    given: the numbers that a model was trained with elsewhere, instead.
+    """
     if isinstance(x, Texts):
         return Untokenized()
     windows = raw.kind == "windows"
     if windows and x.ndim != 3:
         raise DataError(f"x has shape {x.shape}", where, "windows want (n, length, channels)")
+    if given is not None:
+        return _as_given(x, given, windows, f"{where} normalize")
     scale = raw.scale or (1 / 255 if x.dtype == np.uint8 and not windows else 1.0)
     channels = x.shape[-1] if x.ndim == 4 or raw.kind != "examples" else 1
     flat = x.reshape(-1, channels)
     mean = flat.mean(axis=0, dtype=np.float64)
     std = np.sqrt(np.maximum((flat.astype(np.float64) ** 2).mean(axis=0) - mean**2, 0.0)) * scale
     if not std.all():
-        fixed = (
-            "column" if raw.kind == "table" else "channel"
-        ) + f" {int(np.argmin(std)) + 1} of {channels} never changes"
-        what = "all training values are the same" if channels == 1 else fixed
+        what = f"{'column' if raw.kind == 'table' else 'channel'} {int(np.argmin(std)) + 1} of {channels} never changes"
+        what = "all training values are the same" if channels == 1 else what
         raise DataError(what, where, "give examples that differ, or leave it out")
     numbers: dict[str, Any] = {"scale": scale, "mean": _short(mean * scale), "std": _short(std)}
+    return _made(x, windows, numbers)
+
+
+def _as_given(x: Array, given: NormalizeConfig, windows: bool, where: str) -> Preprocessing | WindowPreprocessing:
+    try:
+        return _made(x, windows, given.model_dump())
+    except BundleError as error:
+        fix = "give one number, or one for each channel (images, windows) or element (vectors)"
+        raise DataError(error.what, where, fix) from error
+
+
+def _made(x: Array, windows: bool, numbers: Mapping[str, Any]) -> Preprocessing | WindowPreprocessing:
+    channels = x.shape[-1] if x.ndim == 4 or windows else 1
     if windows:
         return WindowPreprocessing(length=x.shape[1], channels=channels, **numbers)
     if x.ndim == 2:

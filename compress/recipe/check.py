@@ -384,7 +384,7 @@ def _check_outputs(parts: Parts, quantized: bool, problems: list[Problem]) -> No
             if form.endswith("-float32") and form.removesuffix("-float32") in export:
                 twin = form.removesuffix("-float32")
                 problems.append(Problem(("export", i), f"nothing is quantized, so this is the same file as {twin}"))
-    if parts.data is not None and parts.data.is_text:
+    if parts.task == "text-classification":
         _check_text_outputs(parts, problems)
     elif parts.target in ("tflite", "armv7") and export and not any(f.startswith("tflite") for f in export):
         why = "runs TFLite files only" if parts.target == "tflite" else "has no ONNX Runtime"

@@ -1,7 +1,6 @@
 """What can be known of data and nets before anything runs: input shape, classes, graphs. Reads headers, not data."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +74,7 @@ def data_shape(config: DataConfig, task: str = "image-classification") -> DataSh
         height, width, channels = image_shape(folder, config.size, config.channels)
         return DataShape((channels, height, width), len(folder.classes))
     if config.python is not None:
-        return _python_shape(config.python, config.args, task)
+        return _python_shape(config.python, config, task)
     return _npz_shape(Path(config.npz), task) if config.npz is not None else None
 
 
@@ -233,17 +232,20 @@ def _npz_shape(path: Path, task: str) -> DataShape:
     return DataShape(_example_shape(x, task, str(path)), classes)
 
 
-def _python_shape(spec: str, args: Mapping[str, Any], task: str) -> DataShape:
+def _python_shape(spec: str, config: DataConfig, task: str) -> DataShape:
     from compress.readers.python import read_python
     from compress.readers.texts import Texts
 
-    raw = read_python(spec, args, windows=task == "sensor-classification")
+    raw = read_python(spec, config.args, windows=task == "sensor-classification")
     if raw.classes is None and (raw.y_train.dtype.kind not in "ui" or not raw.y_train.size):
         what = f"y_train is {raw.y_train.dtype} of shape {raw.y_train.shape}"
         raise DataError(what, f"data.python {spec}", "return one whole number an example, and classes for their names")
     classes = len(raw.classes) if raw.classes is not None else int(raw.y_train.max()) + 1
+    if isinstance(raw.x_train, Texts) != (task == "text-classification"):
+        what = f"it returned {'texts' if isinstance(raw.x_train, Texts) else 'numbers'}, the task is {task}"
+        raise DataError(what, f"data.python {spec}", "correct the recipe's task")
     if isinstance(raw.x_train, Texts):
-        return DataShape(TEXT, classes)
+        return DataShape(TEXT, classes, config.max_length)
     return DataShape(_example_shape(raw.x_train.shape, task, f"data.python {spec}"), classes)
 
 

@@ -88,6 +88,14 @@ class WindowConfig(_Config):
     step: Count | None = Field(None, description="Readings from one window's start to the next; default: the length.")
 
 
+class NormalizeConfig(_Config):
+    """What a model trained elsewhere wants: (raw * scale - mean) / std. One number, or one for each channel."""
+
+    scale: Positive = Field(1.0, description="Brings raw values to those of mean and std, such as 0.00392157 = 1/255.")
+    mean: tuple[float, ...] = Field((0.0,), min_length=1)
+    std: tuple[Positive, ...] = Field((1.0,), min_length=1)
+
+
 class DataConfig(_Config):
     """Where examples come from and how they are split. Exactly one source."""
 
@@ -134,13 +142,16 @@ class DataConfig(_Config):
     calibration: Count = Field(512, description="Training examples used to find activation ranges.")
     limit: Count | None = Field(None, description="Use at most this many training examples (test: a fifth of it).")
     extra: tuple[str, ...] = Field((), description="Folders of labelled inputs from the field, for training alone.")
+    normalize: NormalizeConfig | None = Field(
+        None, description="Numbers that a given model was trained with; default: of the training examples."
+    )
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
     SOURCES: ClassVar[tuple[str, ...]] = ("source", "idx", "npz", "hf", "csv", "jsonl", "images", "python")
     COLUMNS: ClassVar[tuple[str, ...]] = ("test_file", "text", "features", "label", "classes", "split", "series")
     TOKENS: ClassVar[tuple[str, ...]] = ("tokenizer", "max_length", "lengths")
     ADDED: ClassVar[frozenset[str]] = frozenset(
-        {"csv", "jsonl", "images", "size", "channels", "python", "args", "group", "window", "extra"}
+        {"csv", "jsonl", "images", "size", "channels", "python", "args", "group", "window", "extra", "normalize"}
         | {*COLUMNS, *TOKENS}
     )
 
@@ -184,12 +195,14 @@ class DataConfig(_Config):
             return "a column of texts goes with neither features nor window"
         if (self.size is not None or self.channels is not None) and self.images is None:
             return "size, channels: they belong to images"
+        if self.normalize is not None and self.is_text:
+            return "normalize: texts have no numbers; a tokenizer turns them into ids"
         if self.args and self.python is None:
             return "args: they belong to python"
         if self.series is not None and self.window is None:
             return "series: it has no effect without window"
         tokens = [n for n in self.TOKENS if getattr(self, n) != fields[n].default]
-        if tokens and not self.is_text and self.hf is None:
+        if tokens and not self.is_text and self.hf is None and self.python is None:
             return f"{', '.join(tokens)}: for texts only; name their column in `text`"
         if self.lengths and (list(self.lengths) != sorted(set(self.lengths)) or self.lengths[-1] != self.max_length):
             return f"lengths {list(self.lengths)} do not ascend to max_length, {self.max_length}"

@@ -31,7 +31,8 @@ def check_given_teacher(model: Model, data: Dataset, where: str) -> None:
     right = int((answers.argmax(axis=1) == y).sum())
     if right * len(data.classes) <= len(y):
         what = f"it is right on {right} of {len(y)} validation examples, no better than guessing"
-        fix = f"give a teacher that was trained on this data, with its {len(data.classes)} labels in the same order"
+        fix = f"give a teacher that was trained on this data, with its {len(data.classes)} labels in the same order; "
+        fix += "one from elsewhere may want its own numbers: data.normalize"
         raise ModelError(what, where, fix)
 
 

@@ -57,7 +57,7 @@ class Walk:
         self.recipe, self.plan, self.cache, self.folder, self.world = recipe, plan, cache, folder, world
         self.recorder = Recorder(cache, display, world, before=self._can_finish)
         handle = open_data(recipe.data, recipe.seed, recipe.task)
-        self.handle = TokenizedHandle(handle, recipe) if recipe.data.is_text else handle
+        self.handle = TokenizedHandle(handle, recipe) if recipe.task == "text-classification" else handle
 
     @cached_property
     def data(self) -> Dataset:
@@ -75,7 +75,7 @@ class Walk:
         """Asked before every step with work to do: what would stop the run at its end stops it before any training."""
         from compress.benchmark.latency import check_threads
 
-        texts = ("text",) if self.recipe.data.is_text else ()
+        texts = ("text",) if self.recipe.task == "text-classification" else ()
         inc = ("inc",) if any(getattr(s, "engine", "own") != "own" for s in self.recipe.stages) else ()
         require((*texts, *inc, *(s.config["format"] for s in self.plan.steps if s.kind == "export")))
         check_threads(self.recipe.measure.threads)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from compress.data import hub, sources
 from compress.data.sources import open_data
 from compress.errors import DataError, MissingExtraError
-from compress.recipe.schema import DataConfig
+from compress.recipe.schema import DataConfig, NormalizeConfig
 
 
 @pytest.fixture
@@ -221,7 +221,9 @@ def test_fingerprint_moves_with_bytes_seed_and_split_settings_only(npz):
         open_data(npz(x_test=np.zeros((10, 4, 4), np.uint8)), 0).fingerprint,
     ]  # fmt: skip
 
-    assert len({base, *others}) == 7
+    others.append(open_data(config.model_copy(update={"normalize": NormalizeConfig(mean=(0.5,))}), 0).fingerprint)
+
+    assert len({base, *others}) == 8
     assert open_data(npz(), 0).fingerprint == base
     augmented = DataConfig(**{**config.model_dump(), "augment": {"horizontal_flip": True}})
     assert open_data(augmented, 0).fingerprint == base

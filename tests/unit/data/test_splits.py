@@ -9,7 +9,7 @@ from compress.data.splits import make_dataset, stratified
 from compress.errors import DataError
 from compress.readers.raw import Raw
 from compress.readers.texts import Texts
-from compress.recipe.schema import DataConfig
+from compress.recipe.schema import DataConfig, NormalizeConfig
 
 CONFIG = DataConfig(npz="toy.npz", validation=0.25, test=0.2, calibration=12)
 
@@ -210,3 +210,13 @@ def test_windows_are_normalised_by_channel_and_tables_by_column():
         build(Raw(x, np.arange(60) % 3, kind="table"))
     with pytest.raises(DataError, match=r"windows want \(n, length, channels\)"):
         build(Raw(x, np.arange(60) % 3, kind="windows"))
+
+
+def test_numbers_that_a_model_was_trained_with_are_taken_as_they_are():
+    config = CONFIG.model_copy(update={"normalize": NormalizeConfig(scale=0.5, mean=(1.0, 2.0), std=(1.0, 4.0))})
+    x = np.full((60, 4, 4, 2), 8, np.uint8)
+    data = build(Raw(x, np.arange(60) % 3), config)
+
+    np.testing.assert_array_equal(data.inputs(data.test)[0, :, 0, 0], [3.0, 0.5])
+    with pytest.raises(DataError, match=r"data toy normalize: mean holds 2 values, want 1"):
+        build(Raw(x[..., 0], np.arange(60) % 3), config)

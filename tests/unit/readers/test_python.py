@@ -85,6 +85,9 @@ def test_tensors_of_windows_are_split_by_group(load):
 
 def test_lists_of_texts_are_texts(load):
     shape, handle = load("texts", "text-classification")
+    assert (shape.is_text, shape.max_length) == (True, 128)
+    with pytest.raises(DataError, match="it returned texts, the task is image-classification"):
+        load("texts")
     assert (shape.input_shape, set(handle.load().test.x)) == ((), {"good", "bad"})
 
 
