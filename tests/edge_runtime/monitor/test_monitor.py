@@ -389,3 +389,44 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(statistics, tmp_path):
         assert len(found) >= last
         last = len(found)
     assert last > 0
+
+
+def test_a_fork_while_the_file_cannot_be_opened_goes_on(make, stream, tmp_path):
+    monitor = make()
+    stream(monitor, 40)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            (tmp_path / "monitor.sqlite").rename(tmp_path / "gone.sqlite")
+            (tmp_path / "monitor.sqlite").mkdir()
+            ids, *_ = stream(monitor, 100)
+            code = 0 if len(ids) == 100 and not monitor.flush() and "cannot be used" in monitor.problem else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_disk_that_is_full_at_the_start_is_no_reason_to_fail(statistics, tmp_path):
+    """A limit on the size of files, as a full disk or a quota, from the first byte on; then there is room."""
+    (tmp_path / "statistics.json").write_bytes(statistics.to_bytes())
+    code = """
+        import resource, sys, numpy as np
+        from pathlib import Path
+        from edge_runtime.monitor import Monitor
+        from edge_runtime.statistics import Statistics
+        here = Path(sys.argv[1])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2048, resource.RLIM_INFINITY))
+        monitor = Monitor(Statistics.from_bytes((here / "statistics.json").read_bytes()), here / "m.sqlite",
+                          background=False, share=1.0)
+        ids = monitor.seen(np.ones((64, 1, 8, 8), "f4"), np.eye(64, 10, dtype="f4"), 1000.0)
+        print(len(ids), monitor.flush(), bool(monitor.problem))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        print(monitor.flush(), repr(monitor.problem))
+        monitor.close()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["64", "False", "True", "True", "''"], done.stdout
+    assert sum(json.loads(r[4])["examples"] for r in rows(tmp_path / "m.sqlite", "intervals")) == 64

@@ -34,6 +34,15 @@ def test_a_value_that_fills_many_deciles_has_a_bin_of_its_own():
     assert found.counts[at[1]] == 800
 
 
+def test_rounding_moves_no_example_to_another_bin():
+    values = np.concatenate([np.full(150, -0.81), np.linspace(-0.8, 2, 850)])
+    found = feature("corner", values)
+
+    for noise in (-1e-7, 0.0, 1e-7):
+        moved = np.bincount(np.searchsorted(found.edges, values + noise, "right"), minlength=len(found.counts))
+        assert np.abs(moved - found.counts).max() <= 1
+
+
 def test_a_constant_feature_still_tells_below_from_above():
     found = feature("still", np.full(100, 7.0))
 

@@ -41,6 +41,7 @@ class History:
     reference: Reference
     intervals: tuple[Interval, ...]
     alarms: tuple[Alarm, ...]
+    sources: tuple[str, ...]  # who raised each alarm
     labels: tuple[tuple[float, float, float], ...]
     waiting: int  # in the queue
 
@@ -61,16 +62,15 @@ class History:
         """As Monitor.snapshot, with figures of the last `last_s` seconds that were counted."""
         end = max((i.start_s + i.duration_s for i in self.intervals), default=0.0)
         recent = [i for i in self.intervals if i.start_s + i.duration_s > end - last_s]
-        standing: dict[str, None] = {}
-        for alarm in self.alarms:
-            if alarm.figure != "clock":
-                standing.pop(alarm.figure, None)
-                if alarm.raised:
-                    standing[alarm.figure] = None
+        standing: dict[tuple[str, str], bool] = {}
+        for source, alarm in zip(self.sources, self.alarms):
+            standing[source, alarm.figure] = alarm.raised and alarm.figure != "clock"
+        alive = {i.source for i in recent}  # what a process that is gone has raised, nobody can end
+        raised = {figure: None for (source, figure), on in standing.items() if on and source in alive}
         first = min((i.start_s for i in recent), default=0.0)
         level = recent[-1].counters.drift if recent else 0.0
         return snapshot(self.reference, self.total(), self.total(recent), end - first, self.quality(), level=level,
-                        standing=tuple(standing))  # fmt: skip
+                        standing=tuple(raised))  # fmt: skip
 
 
 def read_history(path: Path) -> History:
@@ -101,15 +101,13 @@ def read_history(path: Path) -> History:
                 "SELECT source, start_s, duration_s, data FROM intervals ORDER BY id"
             )
         )
-        alarms = tuple(
-            Alarm(time_s, figure, bool(raised), value, threshold, cause)
-            for time_s, figure, raised, value, threshold, cause in db.execute(
-                "SELECT time_s, figure, raised, value, threshold, cause FROM alarms ORDER BY id"
-            )
-        )
+        told = db.execute(
+            "SELECT source, time_s, figure, raised, value, threshold, cause FROM alarms ORDER BY id"
+        ).fetchall()
+        alarms = tuple(Alarm(row[1], row[2], bool(row[3]), *row[4:]) for row in told)
         labels = tuple(db.execute("SELECT time_s, predicted, label FROM labels ORDER BY rowid").fetchall())
         waiting = db.execute("SELECT count(*) FROM queue WHERE exported = 0").fetchone()[0]
-        return History(reference, intervals, alarms, labels, waiting)
+        return History(reference, intervals, alarms, tuple(row[0] for row in told), labels, waiting)
     except (sqlite3.Error, ValueError, KeyError, TypeError, AttributeError, IndexError, BundleError) as error:
         fix = "copy it together with its -wal file; what is damaged can be moved away, the monitor starts a new one"
         raise MonitorError(f"the monitor's file cannot be read: {error}", where, fix) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import sqlite3
 import threading
@@ -17,7 +18,7 @@ from edge_runtime.monitor.quality import classes_right, numbers_right
 from edge_runtime.monitor.reference import Reference, open_reference
 from edge_runtime.monitor.rules import Alarm, Limit, Rule
 from edge_runtime.monitor.snapshot import prometheus, snapshot
-from edge_runtime.monitor.store import Store
+from edge_runtime.monitor.store import MonitorError, Store
 from edge_runtime.queue import Queue
 
 if TYPE_CHECKING:
@@ -86,9 +87,12 @@ class Monitor:
         self._interval_s, self._background = interval_s, background
         self._rules = [Rule(limit) for limit in limits]
         self._path = None if path is None else Path(path).absolute()
-        self._abandoned: list[Store] = []
+        self._abandoned: list[Store | None] = []
+        self._store: Store | None = None
         self._begin()
-        atexit.register(_close, weakref.ref(self))
+        self._reopen()
+        self._at_exit = functools.partial(_close, weakref.ref(self))
+        atexit.register(self._at_exit)
 
     def _begin(self) -> None:
         """The state of one process."""
@@ -100,7 +104,6 @@ class Monitor:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._store = Store(self._path)
 
     def __repr__(self) -> str:
         where = str(self._path) if self._path else "in memory"
@@ -126,9 +129,7 @@ class Monitor:
         inputs: preprocessed, (n, ...), not written to afterwards; something else than an array is not described.
         logits: (n, classes) or None. raw: what the app gave, for the queue to keep texts of.
         """
-        if self._process.pid != os.getpid():
-            self._after_fork()
-        process = self._process
+        process = self._own()
         ids = process.take(inputs, logits, latency_ms, raw)
         if process.full:
             self._fold(wait=False)
@@ -142,7 +143,7 @@ class Monitor:
         if isinstance(error, InputError):
             text = error.what.lower()
             kind = next((k for word, k in _KINDS.items() if word in text), "input")
-        process = self._process
+        process = self._own()
         with process.lock:
             process.now.note(process.now.refused, kind)
         if self._thread is None:
@@ -150,7 +151,10 @@ class Monitor:
 
     def number(self, value: float, latency_ms: float = 0.0) -> str:
         """Take a numeric answer in, such as a regression's; returns the id to label it by."""
-        return self._process.number(float(value), latency_ms)
+        id = self._own().number(float(value), latency_ms)
+        if self._thread is None:
+            self._keep_writing()
+        return id
 
     def label(self, id: str, label: str | float) -> None:
         """Say what a prediction should have been: a class's name or index, or a number for what `number` took in.
@@ -158,6 +162,7 @@ class Monitor:
         Raises:
             InputError: the id is unknown or too old (the newest 20,000 are kept), or no such class exists.
         """
+        self._own()
         self._fold(wait=True)
         found = self._try(lambda store: store.prediction(id))
         if found is None:  # of the last few seconds, perhaps
@@ -236,7 +241,9 @@ class Monitor:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=10)
         with self._io:
-            self._store.close()
+            if self._store is not None:
+                self._store.close()
+        atexit.unregister(self._at_exit)
 
     def _write(self, raised: list[Alarm]) -> bool:
         process = self._process
@@ -300,7 +307,14 @@ class Monitor:
             if self._closed:
                 return None
             try:
+                if self._store is None:
+                    self._reopen()
+                if self._store is None:
+                    return None
                 out = action(self._store)
+            except MonitorError as error:
+                self.problem = f"{error.where}: {error.what}"
+                return None
             except (sqlite3.Error, OSError) as error:
                 self.problem = f"{self._path or 'memory'}: {error}; what gathers is kept in memory and tried again"
                 return None
@@ -327,12 +341,28 @@ class Monitor:
                 self._thread = threading.Thread(target=_write_on, args=arguments, name="edge-monitor", daemon=True)
                 self._thread.start()
 
-    def _after_fork(self) -> None:
-        """A child has none of the parent's threads, and must not touch its connection, not even to close it."""
-        self._abandoned.append(self._store)
-        self._begin()
+    def _own(self) -> Process:
+        """The state of this process. A forked child begins its own: it has none of the parent's threads, and must not
+        touch its connection, not even to close it."""
+        if self._process.pid != os.getpid():
+            self._abandoned.append(self._store)
+            self._store = None
+            self._begin()
+        return self._process
+
+    def _reopen(self) -> None:
+        """Open the file; where the disk is full or others hold it, later: that is no reason to stop predicting."""
+        try:
+            self._store = Store(self._path)
+        except MonitorError as error:
+            cause = error.__cause__
+            if not isinstance(cause, sqlite3.OperationalError) or not any(word in str(cause) for word in _PASSING):
+                raise
+            self.problem = f"{error.where}: {error.what}; what gathers is kept in memory and tried again"
 
 
+# What SQLite says where waiting may help.
+_PASSING = ("full", "locked", "disk I/O", "busy")
 # Words of what preprocessing says about an input it refuses -> what the refusal is counted as.
 _KINDS = {
     "nan": "not_finite",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BATCH = 64  # examples described at a time: numpy's cost per call is spread over them
 _MOST_WAITING = 4096  # while another thread describes; beyond it examples are counted as dropped
 _LARGEST_STEP = 4096
+_LARGEST_BLOCK = 8  # times BATCH
 _MOST_ALARMS = 1000
 
 
@@ -95,7 +96,7 @@ class Process:
     @property
     def full(self) -> bool:
         """Whether it is time to fold."""
-        return len(self._waiting) >= BATCH * min(self.step, 8)
+        return len(self._waiting) >= BATCH * min(self.step, _LARGEST_BLOCK)
 
     def number(self, value: float, latency_ms: float) -> str:
         """A numeric answer, for labels to be compared with; its id."""
@@ -136,8 +137,9 @@ class Process:
     def _describe(self, waiting: list[tuple[str, Any, Any, Any]]) -> tuple[list[Alarm], list[Described]]:
         """A batch at a time: remember each answer for the labels that may come, describe what is to be watched."""
         alarms, described = [], []
-        for start in range(0, len(waiting), BATCH):
-            ids, inputs, logits, raws = zip(*waiting[start : start + BATCH])
+        size = BATCH * min(self.step, _LARGEST_BLOCK)  # of which every step-th is described
+        for start in range(0, len(waiting), size):
+            ids, inputs, logits, raws = zip(*waiting[start : start + size])
             rows = answers = None
             if all(row is not None for row in logits):
                 rows = np.stack(logits)

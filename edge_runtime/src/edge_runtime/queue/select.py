@@ -51,7 +51,7 @@ def novelty(z: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def worthwhile(
-    doubt: NDArray[np.float32], far: NDArray[np.float32], z: NDArray[np.float32], count: int, *, novel: float = 0.5
+    doubt: NDArray[np.float32], far: NDArray[np.float32], z: NDArray[np.float32], count: int, *, novel: float = 0.2
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Indices of `count` examples for the queue: the uncertain ones, and the novel ones from the rest.
 
@@ -63,7 +63,7 @@ def worthwhile(
 
 
 def pick(
-    scores: NDArray[np.float32], z: NDArray[np.float32], count: int, *, spread: int = 2, rounds: int = 10
+    scores: NDArray[np.float32], z: NDArray[np.float32], count: int, *, spread: float = 1.25, rounds: int = 10
 ) -> NDArray[np.intp]:
     """Indices of `count` examples with high scores that are unlike each other, best first.
 
@@ -75,9 +75,9 @@ def pick(
     highest score and then from what is furthest, so that the same input gives the same choice.
     """
     order = np.argsort(-scores, kind="stable")
-    if count >= len(order) or spread <= 1 or not z.shape[1]:
+    if count < 1 or count >= len(order) or spread <= 1 or not z.shape[1]:
         return order[:count]
-    pool = order[: spread * count]
+    pool = order[: round(spread * count)]
     x, weight = z[pool].astype(np.float64), scores[pool].astype(np.float64) + 1e-9
     centres = x[_furthest(x, weight, count)]
     for _ in range(rounds):
