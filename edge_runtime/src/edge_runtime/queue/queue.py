@@ -1,8 +1,8 @@
 """A bounded queue of inputs that are worth labelling, in the monitor's file.
 
 Four fifths of the places go to the most uncertain examples, the rest to the most novel ones; both by `pick`, so that
-no scene fills the queue alone. Privacy: "off" keeps nothing, "features" no more than the numbers that drift is looked for in,
-"raw" the example as the model saw it.
+no scene fills the queue alone. Privacy: "off" keeps nothing, "features" no more than the numbers that drift is looked
+for in, "raw" the example as the model saw it.
 """
 
 from __future__ import annotations
