@@ -28,7 +28,7 @@ from compress.data.sources import open_data
 from compress.recipe.load import recipe_from_json
 
 RESULTS = Path(__file__).parent / "results" / "monitor_cost.json"
-BLOCK, SECONDS = 256, 60.0
+BLOCK, SECONDS = 256, 45.0
 MEMORY_CALLS = 1_000_000
 
 
