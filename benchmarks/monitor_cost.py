@@ -60,7 +60,7 @@ def cost(bundle: Path, statistics: Statistics, frames: Any, settings: dict[str, 
             took = {watched: block(watched, single[watched]) for watched in order}
             cpu.append(took[True][0] / took[False][0])
             wall.append(took[True][1] / took[False][1])
-        figures = monitor.figures()
+        total = monitor.snapshot()["totals"]
         model.monitor = None
         monitor.close()
     quantiles = {
@@ -68,7 +68,7 @@ def cost(bundle: Path, statistics: Statistics, frames: Any, settings: dict[str, 
         for word, times in (("without", single[False]), ("with", single[True]))
     }
     row = {"pairs": len(cpu), "cpu": ratio(cpu), "wall": ratio(wall), **quantiles,
-           "watched_share": figures["watched_share"], "own_share": figures["monitor_share"],
+           "watched_share": total["watched"] / total["examples"], "own_share": total["monitor_s"] / total["busy_s"],
            "cpu_ratios": [round(r, 5) for r in cpu]}  # fmt: skip
     print(bundle, row["cpu"], row["wall"], quantiles, f"{row['watched_share']:.2f} described", flush=True)
     return row
