@@ -48,12 +48,14 @@ def job_for(
     profile_operators: bool = False,
     **more: Any,
 ) -> Job:
-    """A job for one bundle, or for two to compare. more: other fields of edge_protocol.Job.
+    """A job for one bundle, for two to compare, or for a checkpoint on a GPU. more: other fields of edge_protocol.Job.
 
     Raises:
         UsageError: the bundles do not fit together.
         MeasureError: one of them is damaged.
     """
+    if other is None and (bundle / "model.json").is_file():
+        return Job((Subject("torch", str(bundle), "torch"),), (), PROFILES[profile], **more)
     try:
         subjects, pairs = subjects_of(str(bundle), str(other) if other else None, engine)
     except EdgeError as error:
@@ -71,10 +73,14 @@ def measure_on(devices: Sequence[Device], job: Job, say: Say, logs: Path | None 
         device = connection.device
         mine = replace(job, threads=device.threads or job.threads,
                        energy=device.energy if job.energy == "auto" else job.energy)  # fmt: skip
+        if device.kind == "gpu":
+            from compress.benchmark.gpu import measure_gpu
+
+            return measure_gpu(mine, lambda done, note: say(device.name, done, note))
+        if any(s.engine == "torch" for s in job.subjects):
+            raise UsageError("a checkpoint is timed on a GPU alone", f"device {device.name}", "give its bundle")
         if device.kind == "ssh":
             return measure_there(connection, mine, say, write)
-        if device.kind == "gpu":
-            raise UsageError("bundles are not timed on a GPU by this version", f"device {device.name}", "leave it out")
         return measure_here(mine, lambda done, total, note: say(device.name, done / total, note))
 
     outcomes = {o.device.name: o for o in on_each([d for d in devices if d.kind == "ssh"], task, logs=logs)}

@@ -48,8 +48,8 @@ def devices_of(config: MeasureConfig) -> tuple[Device, ...]:
     devices = choose(load_devices(), config.devices)
     for device in devices:
         if device.kind == "gpu":
-            fix = "leave it out of measure.devices"
-            raise UsageError("bundles are not timed on a GPU by this version", f"device {device.name}", fix)
+            fix = "leave it out of measure.devices, and see `compress measure --device gpu` after the run"
+            raise UsageError("recipes are not timed on a GPU", f"device {device.name}", fix)
         if device.kind == "ssh":
             with open_device(device) as connection:
                 connection.probe()

@@ -27,7 +27,7 @@ MAY_IMPORT = {
                    "quantize_result"},
     "devices": {"errors", "recipe"},
     "evaluate": {"errors", "data", "result", "comparison"},
-    "benchmark": {"errors", "result", "comparison", "devices"},
+    "benchmark": {"errors", "result", "comparison", "devices", "model"},
     "versus": {"errors", "comparison", "result"},
     "compare": {"errors", "result", "comparison", "versus", "evaluate", "recipe", "data"},
     "emulation": {"errors"},

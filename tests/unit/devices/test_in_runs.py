@@ -82,6 +82,6 @@ def test_a_device_that_does_not_answer_stops_the_run_before_any_training(walk):
         devices_of(walk("cpu", "gone").recipe.measure)
     with pytest.raises(UsageError, match="nowhere"):
         devices_of(walk("nowhere").recipe.measure)
-    with pytest.raises(UsageError, match="not timed on a GPU"):
+    with pytest.raises(UsageError, match="recipes are not timed on a GPU"):
         devices_of(walk("gpu").recipe.measure)
     assert [d.name for d in devices_of(walk("cpu", "board").recipe.measure)] == ["cpu", "board"]
