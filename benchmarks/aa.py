@@ -1,7 +1,7 @@
 """Does the measuring protocol claim differences that are not there, and does it find one that is?
 
     python benchmarks/aa.py [--trials 20] [--lock FILE]       # about 85 minutes for 20 + 20 trials
-    python benchmarks/aa.py --truth                           # the slower model's true ratio, from 16 long processes
+    python benchmarks/aa.py --truth                           # the slower model's true ratio, from 8 longer processes
 
 A trial is one measurement of the default profile on one pinned core (start-up, memory and throughput left out). A/A:
 the same bundle against itself. A/B: a stack of 100 equal convolutions against one of 103, 3 % more multiply-
@@ -36,7 +36,7 @@ RESULTS = Path(__file__).with_name("results") / "aa.json"
 LAYERS = {"a": 100, "b": 103}
 CHANNELS, SIDE = 16, 14
 PROFILE = replace(PROFILES["default"], starts=0, throughput_s=0.0)
-TRUTH = replace(PROFILE, processes=16, seconds=15.0)
+TRUTH = replace(PROFILE, processes=8, seconds=15.0)
 
 
 def stack(layers: int) -> bytes:
