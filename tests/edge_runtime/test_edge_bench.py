@@ -197,6 +197,29 @@ def test_two_measurements_at_once_are_refused_with_who_holds_the_machine(tmp_pat
         pass
 
 
+def test_a_link_in_the_locks_place_is_refused(tmp_path):
+    (tmp_path / "edge-bench.lock").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(MeasureError, match="the lock cannot be opened"), held("a", folder=str(tmp_path)):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_another_users_lock_is_locked_without_writing_into_it(tmp_path, monkeypatch):
+    path, real = tmp_path / "edge-bench.lock", os.open
+    path.write_text("theirs\n")
+
+    def refuse(name, flags, *mode):
+        if flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied")
+        return real(name, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with held("a", folder=str(tmp_path)), pytest.raises(BusyError, match="is under way: theirs"):
+        held("b", folder=str(tmp_path)).__enter__()
+    assert path.read_text() == "theirs\n"
+
+
 def test_a_killed_holder_holds_nothing(tmp_path):
     hold = f"with held('a', folder={str(tmp_path)!r}): print('in', flush=True); input()"
     code = f"from edge_runtime.edge_bench import held\n{hold}"

@@ -147,7 +147,7 @@ def held(
         yield
         return
     path = Path(folder or tempfile.gettempdir()) / "edge-bench.lock"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    handle, ours = _lock_file(path)
     try:
         end = time.monotonic() + wait_s
         while True:
@@ -163,13 +163,26 @@ def held(
                     ) from error
                 on_wait(holder)
                 time.sleep(0.5)
-        os.ftruncate(handle, 0)
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.write(handle, f"{who}, process {os.getpid()}, user {os.getuid()}, since {since}\n".encode())
+        if ours:
+            os.ftruncate(handle, 0)
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            os.write(handle, f"{who}, process {os.getpid()}, user {os.getuid()}, since {since}\n".encode())
         yield
-        os.ftruncate(handle, 0)
+        if ours:
+            os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def _lock_file(path: Path) -> tuple[int, bool]:
+    """A handle to lock, and whether we may write into it: another user's file can be locked all the same."""
+    link = getattr(os, "O_NOFOLLOW", 0)
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | link, 0o644), True
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | link), False
+    except OSError as error:
+        raise MeasureError(f"the lock cannot be opened: {error}", str(path), "remove what stands there") from error
 
 
 def write_whole(path: Path, text: str) -> None:
