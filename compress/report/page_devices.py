@@ -45,7 +45,7 @@ def _name(r: Row) -> Markup:
 def _cell(r: Row, d: DeviceRow) -> Markup:
     if d.label != "measured":
         check = d.checks.get(r.artefact.id)
-        return join(label(d.label), minor(words.one_line(check) if check else "not run"))
+        return join(label(d.label), minor(f"self-test {words.one_line(check.split(':')[0])}" if check else "not run"))
     found = next((x for x in r.artefact.latency if x.device == d.name), None)
     if found is None:
         return join(label("none"), minor("its engine is not there"))
