@@ -20,6 +20,9 @@ bench: $(VENV)/.installed-tests
 	$(VENV)/bin/python benchmarks/int8_vs_float.py
 	$(VENV)/bin/python benchmarks/widths.py
 	$(VENV)/bin/python benchmarks/kill_resume.py
+	$(VENV)/bin/python benchmarks/coverage.py
+	$(VENV)/bin/python benchmarks/blame.py
+	$(VENV)/bin/python benchmarks/reference.py
 
 # torch first and by its exact version: a plain `torch` pulls several GB of CUDA packages on Linux.
 $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints.txt
