@@ -34,7 +34,7 @@ def main() -> None:
     from runtime_overhead import write_bundles
 
     report: dict[str, Any] = {
-        "command": "python " + " ".join(["benchmarks/million_calls.py", *sys.argv[1:]]),
+        "command": f"python benchmarks/million_calls.py --calls {options.calls}",
         "label": "measured", "calls": options.calls, "goal_bytes": GOAL_BYTES, "engines": {}, "host": host_facts(),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

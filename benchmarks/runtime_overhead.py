@@ -56,7 +56,8 @@ def main() -> None:
         folder = Path(name)
         bundles = write_bundles(folder)
         report = {
-            "command": "python " + " ".join(["benchmarks/runtime_overhead.py", *sys.argv[1:]]),
+            "command": f"python benchmarks/runtime_overhead.py --processes {options.processes} "
+            f"--seconds {options.seconds:g} --loads {options.loads}",
             "label": "measured", "threads": 1, "batch": 1, "goals": GOALS,
             "predict": [predict_row(folder / b, b, f, options) for b in bundles for f in ("onnx", "tflite")],
             "load": [load_row(folder / b, b, f, options) for b in bundles for f in ("onnx", "tflite")],

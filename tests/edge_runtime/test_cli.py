@@ -1,5 +1,6 @@
 """The command line, in process and as installed: output, JSON, exit codes, and never a traceback."""
 
+import base64
 import json
 import os
 import re
@@ -191,11 +192,110 @@ def test_the_readme_holds_five_lines_that_work(bundle, image, tmp_path, monkeypa
     assert re.fullmatch(r"(cat|dog|owl): \d+% in \d+\.\d\d ms\n", capsys.readouterr().out)
 
 
-def test_every_command_of_the_readme_exists(run, bundle, image):
+def test_every_command_of_the_readme_exists(run, bundle, image, tmp_path):
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from edge_runtime.signing import write_signature
+
+    key = Ed25519PrivateKey.generate()
+    raw = key.public_key().public_bytes_raw()
+    write_signature(bundle, raw, key.sign((bundle / "manifest.json").read_bytes()))
+    der = bytes.fromhex("302a300506032b6570032100") + raw
+    pem = f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(der).decode()}\n-----END PUBLIC KEY-----\n"
+    (tmp_path / "release.pub").write_text(pem)
     readme = (Path(__file__).parents[2] / "edge_runtime" / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    edge-runtime (.*)$", readme, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
+    stand_for = {"bundle": bundle, "photo.png": image, "release.pub": tmp_path / "release.pub"}
 
     for command in commands:
-        words = [{"bundle": str(bundle), "photo.png": str(image)}.get(w, w) for w in command.split()]
+        words = [stand_for.get(w, w) for w in command.split()]
         assert run(*words)[0] == 0, command
+
+
+# --- other kinds of bundle ---
+
+
+@pytest.fixture
+def texts(tmp_path):
+    pytest.importorskip("tokenizers")
+    from tests.edge_runtime.tiny_texts import write_text_bundle
+
+    return write_text_bundle(tmp_path / "texts")
+
+
+def test_texts_are_labelled_from_the_command_line_and_from_files(run, texts, tmp_path):
+    (tmp_path / "reviews.txt").write_text("good film\n\nbad, not good: " + "film " * 30 + "\n", encoding="utf-8")
+
+    code, out, _ = run("predict", texts, "--text", "a good film", tmp_path / "reviews.txt")
+
+    assert code == 0
+    lines = out.splitlines()
+    assert [line.split("  ")[0] for line in lines[:3]] == ["input", "a good film", "good film"]
+    assert lines[3].startswith("bad, not good: film film")
+    assert "...  " in lines[3]
+    answer = json.loads(run("predict", texts, "--text", "a good film", "--json")[1])
+    assert answer[0]["top"][0]["label"] in ("good", "bad")
+    assert "texts, of which the first 16 tokens count" in run("info", texts)[1]
+    assert "signatures for 4, 8, 16 ids" in run("info", texts)[1]
+    assert run("check", texts)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "the file holds no text"), (b"caf\xe9", "not UTF-8 at byte 3"), (None, "the file is missing")],
+)
+def test_a_text_file_that_cannot_be_read_is_named(run, texts, tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "x.txt").write_bytes(content)
+
+    code, _, err = run("predict", texts, tmp_path / "x.txt")
+
+    assert (code, message in err) == (2, True)
+
+
+def test_text_for_an_image_model_and_nothing_at_all_are_refused(run, bundle):
+    assert "--text is for models that take texts" in run("predict", bundle, "--text", "x")[2]
+    assert run("predict", bundle)[::2] == (
+        2,
+        "error: edge-runtime predict: nothing to label\n  fix: name a file, or give --text for a text model\n",
+    )
+
+
+def test_a_recording_is_cut_into_windows(run, tmp_path):
+    from tests.edge_runtime.test_window_tensors import RAW, sensor_bundle
+
+    folder = sensor_bundle(tmp_path / "sensor")
+    np.savetxt(tmp_path / "run.csv", RAW[:3].reshape(18, 2), delimiter=",")
+    np.savetxt(tmp_path / "odd.csv", RAW[:3].reshape(18, 2)[:17], delimiter=",")
+
+    code, out, _ = run("predict", folder, tmp_path / "run.csv", "--json")
+
+    assert code == 0
+    answer = json.loads(out)
+    assert [a["input"] for a in answer] == [f"{tmp_path}/run.csv[{i}]" for i in range(3)]
+    assert "17 rows are no whole number of windows" in run("predict", folder, tmp_path / "odd.csv")[2]
+
+
+def test_a_bundle_of_tensors_prints_its_outputs(run, tmp_path):
+    from tests.edge_runtime.test_window_tensors import example, given_bundle
+
+    folder = given_bundle(tmp_path / "given")
+    np.savez(tmp_path / "in.npz", **example(1))
+
+    code, out, _ = run("predict", folder, tmp_path / "in.npz")
+
+    assert code == 0
+    assert [line.split()[1] for line in out.splitlines()] == ["output", "out", "state_out"]
+    assert "float32 [1, 4]  0, 3, 6, 9" in out
+    assert json.loads(run("predict", folder, tmp_path / "in.npz", "--json")[1])[0]["outputs"]["state_out"] == [6.0, 7.0]
+    assert "none: its outputs are given by name" in run("info", folder)[1]
+    assert "outputs" in run("bench", folder, "--runs", 5)[1]
+    (tmp_path / "x.npy").write_bytes(b"")
+    assert "no .npz file" in run("predict", folder, tmp_path / "x.npy")[2]
+
+
+def test_the_engines_greeting_is_no_part_of_a_commands_output(bundle, image):
+    done = shell("predict", bundle, image, "--engine", "tflite")
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,6 +1,7 @@
 """Model files that mean harm, or are damaged, never reach an engine; files of every honest kind do."""
 
 import dataclasses
+from pathlib import Path
 
 import edge_runtime
 import flatbuffers
@@ -282,6 +283,18 @@ def test_tflite_operators_that_run_other_graphs_are_named():
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"\x1c\0\0\0TFL3" + b"\xff" * 40, b"\xff\xff\xff\xffTFL3", b"x" * 99])
 def test_what_is_no_flatbuffer_of_a_model_is_refused(data):
     assert refused("tflite", data)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "hostile").glob("*.tflite")), ids=lambda p: p.stem)
+def test_files_that_kill_an_engine_are_refused_before_it_sees_them(path, tmp_path):
+    """Found by fuzzing: each ends a process that hands it to ai-edge-litert 2.3 with a segmentation fault."""
+    folder = tiny_texts.write_text_bundle(tmp_path / "b", ("tflite",))
+    manifest, body = read_manifest(folder), path.read_bytes()
+    (folder / "model.tflite").write_bytes(body)
+    write_manifest(folder, dataclasses.replace(manifest, files={**manifest.files, "model.tflite": file_info(body)}))
+
+    with pytest.raises(BundleError, match=r"model\.tflite: it is damaged"):
+        edge_runtime.load(folder)
 
 
 # --- any damage, with checksums that fit it: an answer or an EdgeError, never another exception or a dead process ---

@@ -72,15 +72,19 @@ def write(folder, task, labels, preprocessing, entry, model, arrays, tolerance=1
     return folder
 
 
-@pytest.fixture
-def sensor(tmp_path):
+def sensor_bundle(folder):
     entry = ModelFile(
         "onnx", "model.onnx", "float32", (TensorInfo("input", (2, 1, 6), "NCHW"),), (TensorInfo("logits", (3,)),)
     )
     logits = WINDOW(RAW).reshape(5, 12) @ WEIGHT
     arrays = {"inputs": RAW, "logits_onnx": logits.astype(np.float32)}
     labels = ("walk", "run", "rest")
-    return write(tmp_path / "sensor", "sensor-classification", labels, WINDOW, entry, window_model(), arrays)
+    return write(folder, "sensor-classification", labels, WINDOW, entry, window_model(), arrays)
+
+
+@pytest.fixture
+def sensor(tmp_path):
+    return sensor_bundle(tmp_path / "sensor")
 
 
 def test_a_model_of_windows_takes_arrays_lists_npy_and_csv(sensor, tmp_path):

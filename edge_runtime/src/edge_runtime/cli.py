@@ -11,6 +11,7 @@ import io
 import json
 import pkgutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime import __version__, commands
@@ -24,7 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; print errors, never tracebacks. Returns the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a label that the terminal cannot show is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and hasattr(options, "files") and not any(word.startswith("-") for word in rest):
+        options.files += map(Path, rest)  # argparse gives up on a list of files that an option stands in the middle of
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         answer, lines, code = options.run(options)
         text = json.dumps(answer, indent=2) if options.json else "\n".join(lines)

@@ -31,10 +31,12 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def open_model(options: argparse.Namespace, engine: str | None = None) -> Model:
     """The bundle, as the arguments of add_bundle and add_engine say; engine: instead of --engine."""
+    from edge_runtime.commands._quiet import without_engine_notice
     from edge_runtime.model import load
 
     engine = engine or options.engine
-    return load(options.bundle, engine=engine, threads=options.threads, trusted_keys=options.trusted_keys)
+    with without_engine_notice():
+        return load(options.bundle, engine=engine, threads=options.threads, trusted_keys=options.trusted_keys)
 
 
 def positive(text: str) -> int:
