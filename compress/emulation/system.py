@@ -75,7 +75,7 @@ def _build(machine: str, folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
     for name in ("proc", "sys", "dev", "tmp", "root", "run", "opt"):
         (folder / name).mkdir(exist_ok=True)
-    facts = {"machine": machine, "python": python_of(folder).name, "wheels": _versions(folder / SITE),
+    facts = {"machine": machine, "python": python_of(folder).name, "wheels": wheel_versions(folder / SITE),
              "packages_s": round(fetched - started, 1), "wheels_s": round(time.monotonic() - fetched, 1),
              "size_bytes": folder_bytes(folder)}  # fmt: skip
     (folder / "built.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -113,7 +113,8 @@ def folder_bytes(folder: Path) -> int:
     return sum(p.lstat().st_size for p in folder.rglob("*") if not p.is_dir())
 
 
-def _versions(site: Path) -> dict[str, str]:
+def wheel_versions(site: Path) -> dict[str, str]:
+    """Of the wheels in a folder."""
     found = (p.name.removesuffix(".dist-info").partition("-") for p in sorted(site.glob("*.dist-info")))
     return {name: version for name, _, version in found}
 

@@ -180,7 +180,12 @@ def test_a_device_without_onnx_runtime_is_shipped_tflite_alone(finished, cli):
     run = cli.folder / "runs" / "digits_tiny"
 
     assert load_result(run / "result.json").shipped.endswith(".tflite")
-    assert sorted(p.name for p in (run / "bundle").iterdir()) == ["manifest.json", "model.tflite", "reference.npz", "statistics.json"]
+    assert sorted(p.name for p in (run / "bundle").iterdir()) == [
+        "manifest.json",
+        "model.tflite",
+        "reference.npz",
+        "statistics.json",
+    ]
 
 
 def test_two_processes_share_a_cache(finished, cli, run):

@@ -3,7 +3,8 @@ import pytest
 from edge_runtime.edge_stats import RESOLUTION, mean_interval, paired_ratio, quantile, student, summarize, verdict
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import t
+
+t = pytest.importorskip("scipy.stats").t
 
 
 def noisy(rng, processes, blocks, ratio, between, within):

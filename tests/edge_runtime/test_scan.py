@@ -7,16 +7,18 @@ import edge_runtime
 import flatbuffers
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as tfl
 from edge_runtime import BundleError, EdgeError, EngineError
 from edge_runtime.files import file_info
 from edge_runtime.manifest import read_manifest, write_manifest
 from edge_runtime.scan import scan_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
 
 from tests.edge_runtime import conftest, tiny_texts
+from tests.edge_runtime.conftest import tfl
+
+onnx = pytest.importorskip("onnx", reason="no onnx, with which these tests make their models")
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 HONEST = {
     **conftest.CONTENT,

@@ -15,7 +15,9 @@ from edge_runtime.window import WindowPreprocessing
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
-from onnx import TensorProto, helper, numpy_helper
+
+onnx = pytest.importorskip("onnx", reason="no onnx, with which these tests make their models")
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 WINDOW = WindowPreprocessing(length=6, channels=2, scale=0.5, mean=(1.0, -1.0), std=(2.0, 0.5))
 WEIGHT = np.random.default_rng(1).normal(size=(12, 3)).astype(np.float32)

@@ -5,13 +5,17 @@ Its tokenizer is a real tokenizer.json whose own truncation and padding settings
 
 import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as tfl
+import pytest
 from edge_runtime.files import file_info, npz_bytes
 from edge_runtime.manifest import Manifest, ModelFile, SelfTest, Signature, TensorInfo, write_manifest
 from edge_runtime.reference import pack_inputs
 from edge_runtime.text import TextPreprocessing
-from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from tests.edge_runtime.conftest import tfl
+
+onnx = pytest.importorskip("onnx", reason="no onnx, with which these tests make their models")
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 LABELS = ("bad", "good")
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "film", "not", "##s", "##ly", "über", "映", "!")

@@ -16,7 +16,8 @@ from edge_runtime.queue import read_items
 from edge_runtime.queue.export import export_queue
 from edge_runtime.queue.payload import decode, encode, png
 from edge_runtime.window import WindowPreprocessing
-from PIL import Image
+
+Image = pytest.importorskip("PIL.Image")
 
 LABELS = ("zero", "<b>one</b>", '=cmd|"x"', *map(str, range(3, 10)))
 

@@ -50,7 +50,9 @@ class Running:
 
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
         self.banner = [self.process.stderr.readline()]
-        self.port = int(re.search(r":(\d+)$", self.banner[0].strip()).group(1))
+        port = re.search(r":(\d+)$", self.banner[0].strip())
+        assert port, self.banner[0] + self.process.communicate(timeout=60)[1]  # it says why it did not start
+        self.port = int(port.group(1))
         self.banner.append(self.process.stderr.readline())
 
     def connect(self, timeout=20):

@@ -121,6 +121,12 @@ def test_bad_bodies_are_refused_in_words(client, body, type_, status, what, fix)
     refused(post(client(), body, type_), status, what, fix)
 
 
+def test_forms_without_their_package_are_refused_in_its_name(client, monkeypatch):
+    monkeypatch.setattr("starlette.formparsers.multipart", None)
+
+    refused(client().post("/v1/predict", files={"file": png()}), 501, "python-multipart", "pip install")
+
+
 def test_a_form_with_other_fields_or_two_files_is_refused(client):
     client = client()
 

@@ -161,7 +161,12 @@ async def _form_files(parameters: str, body: bytes) -> list[bytes]:
 
     headers = Headers({"content-type": f"multipart/form-data;{parameters}"})
     try:
-        form = await MultiPartParser(headers, stream(), max_files=MOST_EXAMPLES, max_fields=1).parse()
+        parser = MultiPartParser(headers, stream(), max_files=MOST_EXAMPLES, max_fields=1)
+    except AssertionError as error:  # starlette's way to say so
+        fix = "on the server: pip install edge-runtime[serve]"
+        raise Problem(501, "forms need a package the server lacks: python-multipart", "body", fix) from error
+    try:
+        form = await parser.parse()
     except (MultiPartException, KeyError, ValueError, AssertionError) as error:
         text = getattr(error, "message", "") or "it has no boundary, or breaks off"
         raise Problem(400, f"not a readable form: {text}", "body", "send multipart/form-data with a file") from error
