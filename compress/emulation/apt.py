@@ -88,10 +88,10 @@ def _apt(arguments: Sequence[str], folder: Path) -> None:
 
 
 def _unpack(deb: Path, folder: Path, only: Sequence[str]) -> None:
-    stream = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE)  # noqa: S603, S607
     tar = ["tar", "-x", "-C", str(folder), "--no-same-owner"]
     command = [*tar, "--wildcards", *only] if only else tar
-    done = subprocess.run(command, stdin=stream.stdout, capture_output=True, text=True, check=False)  # noqa: S603
-    if stream.wait() or done.returncode:
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as stream:  # noqa: S603, S607
+        done = subprocess.run(command, stdin=stream.stdout, capture_output=True, text=True, check=False)  # noqa: S603
+    if stream.returncode or done.returncode:
         what = f"{deb.name} cannot be unpacked: {done.stderr.strip()[-200:]}"
         raise CompressError(what, "emulation", "is the disk full?")

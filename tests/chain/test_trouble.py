@@ -127,7 +127,7 @@ def test_a_stopped_run_keeps_what_is_finished_and_the_next_goes_on(cli, how):
     process.send_signal(how)
     said = process.communicate(timeout=60)[0]
 
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "Traceback" not in said
     assert "the same command goes on from there" in said
     cli("run", "recipe.yaml")

@@ -58,7 +58,7 @@ def test_no_network_is_said_so(tmp_path):
 
 
 def errors():
-    import httpx
+    import httpx2 as httpx  # what huggingface_hub itself answers with
     from huggingface_hub import errors
 
     response = httpx.Response(403, request=httpx.Request("GET", "https://localhost"))
