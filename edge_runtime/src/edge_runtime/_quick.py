@@ -52,7 +52,7 @@ def quick_way(
     shape = (1, height, width, channels) if tensor.layout == "NHWC" else (1, channels, height, width)
     if channels == 1:
         return _looked_up(table, shape), ((height, width), (height, width, 1))
-    places = (np.arange(channels) * 256).astype(np.uint32)
+    places = (np.arange(channels) * 256).astype(np.int32)  # an index on 32-bit machines too, unlike uint32
     way = _looked_up_by_channel(table, shape, places, tensor.layout == "NHWC")
     return way, ((height, width, channels),)
 
@@ -62,7 +62,7 @@ def _looked_up(table: NDArray[Any], shape: tuple[int, ...]) -> Quick:
 
 
 def _looked_up_by_channel(
-    table: NDArray[Any], shape: tuple[int, ...], places: NDArray[np.uint32], channel_last: bool
+    table: NDArray[Any], shape: tuple[int, ...], places: NDArray[np.int32], channel_last: bool
 ) -> Quick:
     def channel_last_way(raw: NDArray[Any]) -> NDArray[Any]:
         return table.take(np.add(raw, places, order="C")).reshape(shape)
