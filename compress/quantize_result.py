@@ -21,7 +21,9 @@ class Fidelity(_Part):
     """One output of the int8 file against the float file's over the same examples.
 
     agreement: share of equal argmax (floats in two dimensions) or of equal values (whole numbers). cosine and sqnr_db:
-    over all values together. largest_difference and spread (standard deviation, of the float file): in its own unit.
+    over all values together. vector_cosine: where an example gives one vector, the mean of the examples' cosines;
+    length_ratio: its mean length over the float file's. largest_difference and spread (standard deviation, of the float
+    file): in its own unit.
     """
 
     output: str
@@ -29,6 +31,8 @@ class Fidelity(_Part):
     agreement: float | None = None
     cosine: float | None = None
     sqnr_db: float | None = None
+    vector_cosine: float | None = None
+    length_ratio: float | None = None
     largest_difference: float | None = None
     spread: float | None = None
 
@@ -93,7 +97,8 @@ class ExampleFacts(_Part):
 
 class QuantizeResult(_Part):
     """A whole run. files: the float one first. shipped: id of the file in the bundle; "float" where int8 gains nothing
-    or loses too much, with shipped_reason. failed: candidate -> why there is no file of it."""
+    or loses too much, with shipped_reason. failed: candidate -> why there is no file of it. judge: what outputs were
+    taken for, with judge_reason; empty in older files."""
 
     format: Literal["compress.quantize-result"] = "compress.quantize-result"
     version: Literal[1] = 1
@@ -105,6 +110,8 @@ class QuantizeResult(_Part):
     examples: ExampleFacts
     recipe: dict[str, Any]
     limits: dict[str, float]
+    judge: Literal["classes", "values", ""] = ""
+    judge_reason: str = ""
     files: tuple[FileRow, ...]
     failed: dict[str, str]
     shipped: str

@@ -27,7 +27,17 @@ _PATH = click.Path(path_type=Path)
 @click.option("--fix", multiple=True, metavar="INPUT=VALUE", help="Build an input's value into the graph.")
 @click.option("--max-drop", type=float, default=1.0, show_default=True, help="Points of accuracy; with labels.")
 @click.option("--min-agreement", type=float, default=0.98, show_default=True, help="Of classes; without labels.")
-@click.option("--min-sqnr", type=float, default=20.0, show_default=True, help="dB, for outputs that are no classes.")
+@click.option("--min-sqnr", type=float, default=20.0, show_default=True, help="dB, for values that are no vectors.")
+@click.option(
+    "--min-cosine", type=float, default=0.99, show_default=True, help="Mean of the examples; for vectors of values."
+)
+@click.option(
+    "--judge",
+    type=click.Choice(("auto", "classes", "values")),
+    default="auto",
+    show_default=True,
+    help="What outputs are. auto: classes with labels, probabilities or such a name (logits); else values.",
+)
 @click.option("--allow-slower", is_flag=True, help="Ship the int8 file also where it is not faster.")
 @click.option("--profile", type=click.Choice(("smoke", "quick", "default")), default="quick", show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of the timing.")
@@ -37,7 +47,8 @@ _PATH = click.Path(path_type=Path)
 def command(
     model: Path, data: Path, labels: Path | None, target: str, how: Any, calibration: Any,
     keep_float: tuple[str, ...], fix: tuple[str, ...], max_drop: float, min_agreement: float, min_sqnr: float,
-    allow_slower: bool, profile: str, threads: int, out: Path | None, dry_run: bool, quiet: bool,
+    min_cosine: float, judge: Any, allow_slower: bool, profile: str, threads: int, out: Path | None,
+    dry_run: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Quantize a given float ONNX file (or a folder that holds one) with examples of its inputs.
 
@@ -53,8 +64,10 @@ def command(
     fixed = dict(one.partition("=")[::2] for one in fix)
     if bad := [one for one in fix if "=" not in one]:
         raise UsageError(f"{bad[0]!r} has no value", "--fix", "write INPUT=VALUE, e.g. --fix sr=16000")
-    limits = Limits(max_drop, min_agreement, min_sqnr)
-    options = Options(data, labels, target, how, calibration, keep_float, fixed, limits, allow_slower, profile, threads)
+    limits = Limits(max_drop, min_agreement, min_cosine, min_sqnr)
+    options = Options(
+        data, labels, target, how, calibration, keep_float, fixed, limits, judge, allow_slower, profile, threads
+    )
     console = Console()
     if dry_run:
         from compress.given_onnx.explain import render

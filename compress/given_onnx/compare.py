@@ -76,15 +76,32 @@ def _row(name: str, pairs: list[tuple[NDArray[Any], NDArray[Any]]]) -> Fidelity:
     agreement = None
     if all(a.ndim == 2 and a.shape[1] > 1 for a, _ in pairs):
         agreement = float(np.mean(np.concatenate([a.argmax(1) == b.argmax(1) for a, b in pairs])))
+    cosine, ratio = (
+        _vectors(pairs) if all(a.ndim == 2 and len(a) == 1 and a.size > 1 for a, _ in pairs) else (None,) * 2
+    )
     return Fidelity(
         output=name,
         values=before.size,
         agreement=agreement,
         cosine=float(before @ after) / norm if norm else (1.0 if np.array_equal(before, after) else 0.0),
         sqnr_db=sqnr_db(before, after),
+        vector_cosine=cosine,
+        length_ratio=ratio,
         largest_difference=float(np.abs(before - after).max()),
         spread=float(before.std()),
     )
+
+
+def _vectors(pairs: list[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[float, float]:
+    """One vector an example: the mean cosine similarity, and the mean length over the float file's."""
+    cosines, lengths = [], []
+    for a, b in pairs:
+        one, other = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
+        size, found = float(np.linalg.norm(one)), float(np.linalg.norm(other))
+        cosines.append(float(one @ other) / (size * found) if size and found else float(size == found))
+        lengths.append((size, found))
+    first, second = (float(np.sum(column)) for column in zip(*lengths, strict=True))
+    return float(np.mean(cosines)), second / first if first else float(second == 0)
 
 
 def sqnr_db(reference: NDArray[np.float64], found: NDArray[np.float64]) -> float:

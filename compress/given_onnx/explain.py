@@ -22,6 +22,7 @@ def render(opened: Opened) -> Any:
         *(f"brought up to date: {note}" for note in prepared.notes),
         "time of the float file: " + ", ".join(f"{k} {v:.0%}" for k, v in list(analysis.time_share.items())[:6]),
         f"examples: {', '.join(f'{len(v)} {k}' for k, v in counts.items())}",
+        f"outputs judged as {opened.judge.kind}: {opened.judge.why}",
     ]
     layers = Table(title="layers", title_justify="left")
     for head in ("layer", "operator", "parameters", "MACs", "note"):

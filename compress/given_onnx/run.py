@@ -19,7 +19,7 @@ from compress.given_onnx.analyse import Analysis, analyse
 from compress.given_onnx.bundle import write_tensors_bundle
 from compress.given_onnx.compare import Outputs, fidelity, run_file
 from compress.given_onnx.examples import Examples, Parts, read_examples, split
-from compress.given_onnx.judge import Limits, against_labels, class_scores, complaint
+from compress.given_onnx.judge import Asked, Judge, Limits, against_labels, choose_judge, complaint
 from compress.given_onnx.quantize import observe
 from compress.given_onnx.recipe import Calibration, How, OnnxRecipe, make_recipe
 from compress.given_onnx.tune import Tuned, tune
@@ -50,6 +50,7 @@ class Options:
     keep_float: tuple[str, ...] = ()
     fixed: Mapping[str, str] | None = None
     limits: Limits = field(default_factory=Limits)
+    judge: Asked = "auto"
     allow_slower: bool = False
     profile: str = "quick"
     threads: int = 1
@@ -66,6 +67,7 @@ class Opened:
     parts: Parts
     analysis: Analysis
     recipe: OnnxRecipe
+    judge: Judge
 
 
 def open_all(path: Path, options: Options) -> Opened:
@@ -80,11 +82,13 @@ def open_all(path: Path, options: Options) -> Opened:
     examples = read_examples(options.data, prepared.signature, options.labels, tuple(options.fixed or ()))
     parts = split(examples.count, options.seed)
     check_same(given, prepared, examples, parts, options.fixed or {})
+    some = run_file(prepared.data, examples.feeds(parts.selection[:_SAME_EXAMPLES]), "prepared graph")
+    judge = choose_judge(options.judge, some, labelled=examples.labels is not None)
     analysis = analyse(prepared, examples.feed(int(parts.calibration[0])))
     recipe = make_recipe(
         analysis, profile, how=options.how, calibration=options.calibration, keep_float=options.keep_float
     )
-    return Opened(given, prepared, examples, parts, analysis, recipe)
+    return Opened(given, prepared, examples, parts, analysis, recipe, judge)
 
 
 def check_same(
@@ -158,9 +162,9 @@ def quantize_file(path: Path, options: Options, out: Path, progress: Progress = 
         source=_source(opened),
         examples=_facts(opened, options),
         recipe=opened.recipe.to_json(),
-        limits=options.limits.which(
-            labelled=examples.labels is not None, classifier=class_scores(reference) is not None
-        ),
+        limits=options.limits.which(opened.judge, rows[-1].test, labelled=labels is not None),
+        judge=opened.judge.kind,
+        judge_reason=opened.judge.why,
         files=rows,
         failed=failed,
         shipped=shipped,
@@ -201,7 +205,7 @@ def _candidates(
         try:
             tuned = tune(
                 opened.prepared, opened.analysis, opened.recipe, candidate, ranges, feeds, reference,
-                lambda rows, outputs: complaint(options.limits, rows, outputs, reference, labels),
+                lambda rows, outputs: complaint(options.limits, opened.judge.kind, rows, outputs, reference, labels),
             )  # fmt: skip
             count = count_onnx(tuned.data)
         except CompressError as error:

@@ -46,7 +46,7 @@ def cells(row: FileRow, result: QuantizeResult) -> list[str]:
         f"{row.id} (ships)" if row.id == result.shipped else row.id,
         f"{integer} / {row.kernels['float']}",
         words.percent(top1.top1) if top1 else "–",
-        kept_in_words(row),
+        kept_in_words(row, result.judge),
         words.size(row.size_bytes),
         words.times(first.size_bytes / row.size_bytes),
         words.milliseconds(row.latency.p50_ms) if row.latency else "–",
@@ -54,12 +54,16 @@ def cells(row: FileRow, result: QuantizeResult) -> list[str]:
     ]
 
 
-def kept_in_words(row: FileRow) -> str:
-    """The worst output on the test part: share of equal classes, or signal to noise."""
+def kept_in_words(row: FileRow, judge: str) -> str:
+    """The worst output on the test part: share of equal classes, or cosine of vectors; and signal to noise."""
     said = []
-    agreements = [f.agreement for f in row.test if f.agreement is not None]
+    values = judge == "values"  # the argmax of an embedding says nothing
+    agreements = [f.agreement for f in row.test if f.agreement is not None and not (values and f.sqnr_db is not None)]
     if agreements:
         said.append(f"{words.percent(min(agreements))} equal")
+    cosines = [f.vector_cosine for f in row.test if f.vector_cosine is not None]
+    if values and cosines:
+        said.append(f"cosine {min(cosines):.4f}")
     noise = [f.sqnr_db for f in row.test if f.sqnr_db is not None]
     if noise:
         said.append(f"{min(noise):.1f} dB")
@@ -109,6 +113,7 @@ def _circumstances(result: QuantizeResult) -> list[str]:
         f"Source: {source.path}, {words.size(source.size_bytes)}, opset {source.opset}, {source.kind}; {changed}.",
         f"The float file's time: {shares}.",
         f"Examples: {used}. Limit: {limit}.",
+        *([f"Outputs judged as {result.judge}: {result.judge_reason}."] if result.judge else []),
         f"Machine: {result.host.get('cpu')}, {', '.join(f'{k} {v}' for k, v in result.versions.items())}.",
     ]
 
@@ -145,7 +150,13 @@ def _outputs(result: QuantizeResult) -> Markup:
     rows: list[tuple[str | None, Sequence[object]]] = []
     for row in result.files[1:]:
         for f in row.test:
-            numbers = (f.agreement, f.cosine, f.sqnr_db, f.largest_difference, f.spread)
+            numbers = (
+                f.agreement,
+                f.cosine if f.vector_cosine is None else f.vector_cosine,
+                f.sqnr_db,
+                f.largest_difference,
+                f.spread,
+            )
             rows.append(
                 (
                     None,

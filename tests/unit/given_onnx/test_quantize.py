@@ -193,7 +193,7 @@ def test_tuning_puts_the_layer_that_costs_most_back_to_float(tmp_path):
     reference = run_file(prepared.data, feeds, "float")
 
     def judge(rows, outputs):
-        return complaint(Limits(min_agreement=0.999), rows, outputs, reference, None)
+        return complaint(Limits(min_agreement=0.999), "classes", rows, outputs, reference, None)
 
     candidate = recipe.candidates[1]
     noise = layer_noise(prepared, recipe, candidate, ranges, feeds[:8], ["stem", "body", "head"])
@@ -215,11 +215,14 @@ def test_limits_are_told_apart_by_what_is_known():
     numbers = {"y": [np.ones((1, 3, 3), np.float32)] * 4}
     noisy = {"y": [np.full((1, 3, 3), 1.5, np.float32)] * 4}
 
-    assert complaint(Limits(), rows, before, before, None) == ""
+    assert complaint(Limits(), "classes", rows, before, before, None) == ""
     assert (
-        complaint(Limits(), rows, after, before, None) == "it agrees with the float file on 75.0% (want 98.0% or more)"
+        complaint(Limits(), "classes", rows, after, before, None)
+        == "it agrees with the float file on 75.0% (want 98.0% or more)"
     )
-    assert complaint(Limits(), rows, after, before, labels) == "it loses 25.00 points of accuracy (at most 1)"
-    assert complaint(Limits(max_drop_points=30), rows, after, before, labels) == ""
-    said = complaint(Limits(), fidelity(numbers, noisy), noisy, numbers, None)
+    assert (
+        complaint(Limits(), "classes", rows, after, before, labels) == "it loses 25.00 points of accuracy (at most 1)"
+    )
+    assert complaint(Limits(max_drop_points=30), "classes", rows, after, before, labels) == ""
+    said = complaint(Limits(), "values", fidelity(numbers, noisy), noisy, numbers, None)
     assert said == "output 'y' keeps 6.0 dB of signal to noise (want 20)"
