@@ -4,10 +4,8 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from compress.comparison import Part
-from compress.errors import UsageError
+from compress.documents import read_document
 
 FORMAT, VERSION = "compress.blame", 1
 
@@ -89,14 +87,5 @@ def load_blame(path: Path) -> Blame:
     Raises:
         UsageError: it is missing, damaged, or of another version.
     """
-    try:
-        doc = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"it cannot be read: {error}", str(path), "run compress blame again") from error
-    if not isinstance(doc, dict) or (doc.get("format"), doc.get("version")) != (FORMAT, VERSION):
-        raise UsageError(f"it is no blame of version {VERSION}", str(path), "run compress blame again")
-    try:
-        return Blame.model_validate(doc)
-    except ValidationError as error:
-        where = f"{path}: {'.'.join(map(str, error.errors()[0]['loc']))}"
-        raise UsageError(error.errors()[0]["msg"], where, "run compress blame again") from error
+    fix = "run compress blame again"
+    return read_document(path, Blame, format=FORMAT, version=VERSION, called="blame", fix=fix)

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from compress.comparison import Paired
-from compress.errors import UsageError
+from compress.documents import read_document
 from compress.result import Accuracy, Latency
 
 FORMAT, VERSION = "compress.quantize-result", 1
@@ -136,13 +136,4 @@ def load(path: Path) -> QuantizeResult:
         UsageError: it is missing, damaged, or something else.
     """
     fix = "give the folder or the result.json that compress quantize wrote"
-    try:
-        doc = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"it cannot be read: {error}", str(path), fix) from error
-    if not isinstance(doc, dict) or (doc.get("format"), doc.get("version")) != (FORMAT, VERSION):
-        raise UsageError(f"it is no {FORMAT} of version {VERSION}", str(path), fix)
-    try:
-        return QuantizeResult.model_validate(doc)
-    except ValidationError as error:
-        raise UsageError(f"it is damaged: {error.errors()[0]['msg']}", str(path), fix) from error
+    return read_document(path, QuantizeResult, format=FORMAT, version=VERSION, called=FORMAT, fix=fix)

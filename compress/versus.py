@@ -4,10 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from compress.comparison import Comparison, Part
-from compress.errors import UsageError
+from compress.documents import read_document
 from compress.result import Artefact, Latency
 
 FORMAT, VERSION = "compress.compare", 1
@@ -74,15 +72,5 @@ def load_versus(path: Path) -> Versus:
     Raises:
         UsageError: it is missing, damaged, or of another version.
     """
-    try:
-        doc = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"it cannot be read: {error}", str(path), "run compress compare again") from error
-    if not isinstance(doc, dict) or (doc.get("format"), doc.get("version")) != (FORMAT, VERSION):
-        what = f"it is no comparison of version {VERSION}"
-        raise UsageError(what, str(path), "run compress compare again")
-    try:
-        return Versus.model_validate(doc)
-    except ValidationError as error:
-        where = f"{path}: {'.'.join(map(str, error.errors()[0]['loc']))}"
-        raise UsageError(error.errors()[0]["msg"], where, "run compress compare again") from error
+    fix = "run compress compare again"
+    return read_document(path, Versus, format=FORMAT, version=VERSION, called="comparison", fix=fix)

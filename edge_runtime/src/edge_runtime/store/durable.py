@@ -11,6 +11,8 @@ import secrets
 import shutil
 from pathlib import Path
 
+from edge_runtime.files import write_atomic
+
 _SYNC_FOLDER = os.name == "posix"  # Windows has no handle of a folder that could be synced
 
 
@@ -30,15 +32,7 @@ def write_durable(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk is full, or the folder cannot be written; the old content stands.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(path, data)
     sync_folder(path.parent)
 
 
