@@ -2,17 +2,17 @@
 
 from typing import ClassVar
 
-from compress.recipe.schema import _Config
+from compress.recipe.base import Config
 
 
-class Inner(_Config):
+class Inner(Config):
     ADDED: ClassVar[frozenset[str]] = frozenset({"newer"})
 
     old: int = 1
     newer: int = 2
 
 
-class Outer(_Config):
+class Outer(Config):
     inner: Inner = Inner()
     parts: tuple[Inner, ...] = ()
 
