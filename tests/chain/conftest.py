@@ -30,13 +30,13 @@ allow_slower: true
 class Cli:
     """Runs `compress` in a folder of its own with a cache of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, python: str = sys.executable) -> None:
+        self.folder, self.python = folder, python
         self.environment = {**os.environ, "COMPRESS_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
         (folder / "recipe.yaml").write_text(RECIPE)
 
     def __call__(self, *arguments: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "compress", *arguments]
+        command = [self.python, "-m", "compress", *arguments]
         done = subprocess.run(
             command, capture_output=True, text=True, cwd=self.folder, env=self.environment, timeout=110
         )
