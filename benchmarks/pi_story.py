@@ -275,8 +275,9 @@ class Story:
         wheels, source = self.scratch / "wheels", self.scratch / "source"
         shutil.copytree(ROOT / "edge_runtime", source)  # building leaves things behind
         subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels),
-                        str(source)], check=True)  # fmt: skip
-        shutil.unpack_archive(next(wheels.glob("*.whl")), self.scratch / "app", "zip")
+                        str(source), str(source / "ops")], check=True)  # fmt: skip
+        for wheel in wheels.glob("*.whl"):
+            shutil.unpack_archive(wheel, self.scratch / "app", "zip")
 
     def play(self, board: Board) -> None:
         handler = functools.partial(Quiet, directory=str(self.site))

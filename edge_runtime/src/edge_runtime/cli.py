@@ -6,15 +6,17 @@ Exit codes: 0 fine; 1 the bundle, the engine or the self-test failed; 2 the call
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import io
 import json
 import pkgutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime import __version__, commands
+from edge_runtime._parts import COMMANDS, FIX, import_part
 from edge_runtime.errors import EdgeError
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = parser.parse_known_args(arguments)
     if rest and hasattr(options, "files") and not any(word.startswith("-") for word in rest):
         options.files += map(Path, rest)  # argparse gives up on a list of files that an option stands in the middle of
-    elif rest:
+    elif rest and options.known:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         answer, lines, code = options.run(options)
@@ -51,12 +53,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-runtime", description="Inspect and run a compress bundle.")
     parser.add_argument("--version", action="version", version=f"edge-runtime {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for found in pkgutil.iter_modules(commands.__path__):
-        if found.name.startswith("_"):
+    installed = {m.name for m in pkgutil.iter_modules(commands.__path__) if not m.name.startswith("_")}
+    for name in sorted({*installed, *COMMANDS}):
+        if name not in installed:  # any arguments: that it is missing is said before what is wrong with them
+            sub = subparsers.add_parser(name, help=f"not installed: {FIX}", add_help=False)
+            sub.set_defaults(run=functools.partial(_missing, name), known=False)
             continue
-        module = importlib.import_module(f"{commands.__name__}.{found.name}")
-        sub = subparsers.add_parser(found.name, help=module.HELP, description=module.HELP)
+        module = importlib.import_module(f"{commands.__name__}.{name}")
+        sub = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
         sub.add_argument("--json", action="store_true", help="print JSON instead of text")
         module.arguments(sub)
-        sub.set_defaults(run=module.run)
+        sub.set_defaults(run=module.run, known=True)
     return parser
+
+
+def _missing(name: str, _: argparse.Namespace) -> Any:
+    import_part(f"commands.{name}", f"edge-runtime {name}")

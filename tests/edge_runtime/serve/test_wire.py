@@ -207,7 +207,7 @@ def test_tls_and_a_token_from_the_environment(bundle, running, tmp_path):
     context = ssl.create_default_context(cafile=str(certificate))
 
     for headers, status in ((NPY, 401), ({**NPY, "authorization": f"Bearer {TOKEN}"}, 200)):
-        connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=20)
+        connection = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=20)
         connection.request("POST", "/v1/predict", IMAGE, headers)
         assert connection.getresponse().status == status
         connection.close()

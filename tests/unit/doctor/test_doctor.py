@@ -123,7 +123,7 @@ def test_an_old_python_is_a_problem(machine, site):
 def test_a_source_tree_that_was_never_installed(machine, site):
     findings = diagnose(machine(), site(BASE, ours=None))
 
-    assert only(findings, "base").fix == "pip install ./edge_runtime ."
+    assert only(findings, "base").fix == "pip install ./edge_runtime ./edge_runtime/ops ."
     assert exit_code(findings) == 1
 
 
