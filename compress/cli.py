@@ -2,7 +2,6 @@
 
 import importlib
 import pkgutil
-import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +10,7 @@ import click
 
 from compress import __version__, commands
 from compress.errors import CompressError, MissingExtraError
+from compress.interrupt import stop_on_signals
 
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 SET = click.option("--set", "overrides", multiple=True, metavar="A.B=VALUE", help="Change one value of the recipe.")
@@ -76,9 +76,8 @@ class _Group(click.Group):
             where = str(error.filename2 or error.filename or "reading or writing")
             _fail(CompressError(error.strerror or str(error), where, "see that it exists, is yours and has space left"))
         except KeyboardInterrupt:
-            click.echo(
-                "\nstopped; finished steps and epochs are in the cache, the same command goes on from there", err=True
-            )
+            kept = "; finished steps and epochs are in the cache, the same command goes on from there"
+            click.echo(f"\nstopped{kept if ctx.invoked_subcommand == 'run' else ''}", err=True)
             sys.exit(130)
 
 
@@ -86,6 +85,7 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="compress")
 def main() -> None:
     """From a trained teacher to a measured, deployable edge bundle."""
+    stop_on_signals()  # workers and jobs on devices end with the command
 
 
 @main.command()
@@ -112,7 +112,6 @@ def run(
 
     Exit code 0: done and within budget. 1: a step failed. 2: the recipe or the call is wrong. 3: done, over budget.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is a Ctrl-C: workers end too
     loaded = _load(recipe, overrides, smoke)
     if dry_run:
         _print_plan(loaded)
