@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command("blame", short_help="Which layers of an int8 file cost accuracy, and what mends it.")
 @click.argument("file", metavar="RUN[:ARTEFACT]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports.  [default: RUN/blame]")
 @click.option("--examples", type=click.IntRange(min=20), default=1000, show_default=True, help="Validation examples.")

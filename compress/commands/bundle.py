@@ -7,7 +7,7 @@ import click
 BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 
 
-@click.group("bundle")
+@click.group("bundle", short_help="Sign bundles and check signatures.")
 def command() -> None:
     """Sign bundles with Ed25519 and check signatures.
 

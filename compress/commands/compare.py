@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command("compare", short_help="Compare exported files of one or several runs.")
 @click.argument("files", nargs=-1, required=True, metavar="A B [C ...]")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("compare"), show_default=True, help="Folder for the reports."

@@ -15,7 +15,7 @@ FILE = click.option(
 )
 
 
-@click.group("devices", invoke_without_command=True)
+@click.group("devices", short_help="What the devices are, and make them ready.", invoke_without_command=True)
 @FILE
 @click.option("--device", "names", multiple=True, metavar="NAME", help="Only this one; may be given several times.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")

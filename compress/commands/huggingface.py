@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command("huggingface", short_help="Write a text bundle for Hugging Face Optimum.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 def command(bundle: Path, folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command("label", short_help="Label inputs from the field by keyboard.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--import", "imported", type=click.Path(path_type=Path), help="Take labels from a file and stop: Label "
               "Studio's JSON export, our labels.jsonl, or items.csv with its last column filled in.")  # fmt: skip

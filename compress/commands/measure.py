@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 
-@click.command("measure")
+@click.command("measure", short_help="Latency, memory and energy of a bundle on devices.")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--vs", "other", type=click.Path(path_type=Path), help="Another bundle, timed beside this one.")
 @click.option("--device", "names", multiple=True, metavar="NAME", help="Where; several are measured at once.  [cpu]")

@@ -8,7 +8,7 @@ import click
 _PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command("quantize", short_help="Quantize a given float ONNX file.")
 @click.argument("model", type=_PATH)
 @click.option("--data", type=_PATH, required=True, help="An .npz with one array of examples for each input.")
 @click.option("--labels", type=_PATH, help="Class numbers (.npy or text); or an array `labels` in --data.")

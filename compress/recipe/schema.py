@@ -134,7 +134,7 @@ class MeasureConfig(Config):
     )
     threads: Count = 1
     profile: Literal["smoke", "quick", "default"] = Field(
-        "quick", description="default: 5 processes of 10 s a file; quick: 3 of 2 s; smoke: 2 of 0.2 s, a sign of life."
+        "quick", description="default: 5 processes of 10 s a file; quick: 3 of 1 s; smoke: 2 of 0.1 s, a sign of life."
     )
 
 

@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "comparison": set(),
     "result": {"errors", "comparison"},
     "numerics": {"errors"},
+    "interrupt": set(),
     "factory": {"errors"},
     "model": {"errors", "numerics", "factory", "onnx_file"},
     "readers": {"errors", "factory"},
