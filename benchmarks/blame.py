@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from compress.benchmark.host import host_facts
-from compress.blame.judge import blame, worst_first
+from compress.blame.blame import blame
+from compress.blame.plans import worst_first
 from compress.blame.variants import integer_layers
 from compress.compare.sides import find
 from compress.data.sources import open_data

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from compress.comparison import Part
+from compress.comparison import Interval, Part
 from compress.documents import read_document
 
 FORMAT, VERSION = "compress.blame", 1
@@ -19,8 +19,9 @@ class LayerBlame(Part):
     and float weights, 1 where scales are right; None where the float weights are all zero.
     alone_kl: divergence from the float file (mean KL, nats) with this layer alone in int8. without_kl: with all int8
     but this one. alone_top1, without_top1: validation accuracy of these two files. milliseconds: of its operators in
-    the engine's profile, None where it has none; share: of all. findings: what is wrong, in words; empty where nothing
-    stands out.
+    the engine's profile, None where it has none; share: of all. saves_ms: by how much the file is slower with this
+    layer in float, timed side by side; saves_ci95: Student's t over processes; None where nothing was timed.
+    findings: what is wrong, in words; empty where nothing stands out.
     """
 
     name: str
@@ -36,13 +37,16 @@ class LayerBlame(Part):
     without_top1: float
     milliseconds: float | None = None
     share: float | None = None
+    saves_ms: float | None = None
+    saves_ci95: Interval | None = None
     findings: tuple[str, ...] = ()
 
 
 class Mixed(Part):
     """A file with some layers in float and some outputs on new grids: predicted from the single layers, then measured.
 
-    regrid: layers whose output got the range that calibration data shows.
+    regrid: layers whose output got the range that calibration data shows. milliseconds: of the file; slower_ms: than
+    all in int8, predicted from the layers' own and then timed side by side.
     """
 
     keep_float: tuple[str, ...]
@@ -52,11 +56,17 @@ class Mixed(Part):
     top1: float
     size_bytes: int
     recovered: float | None
+    predicted_slower_ms: float | None = None
+    milliseconds: float | None = None
+    slower_ms: float | None = None
+    slower_ci95: Interval | None = None
 
 
 class Blame(Part):
     """Everything found about one file. *_top1 are on `count` validation examples; recovered: share of the float file's
-    lead that comes back. advice: what to do, in words; plan: the mixed file advised, if one helps.
+    lead that comes back. milliseconds, float_milliseconds: one example, one thread, here; None where nothing was timed.
+    profile: where the layers' milliseconds come from, or why there are none. advice: what to do, in words; plan: the
+    mixed file advised, if one helps.
     """
 
     format: Literal["compress.blame"] = "compress.blame"
@@ -70,6 +80,9 @@ class Blame(Part):
     kl: float
     size_bytes: int
     float_size_bytes: int
+    milliseconds: float | None = None
+    float_milliseconds: float | None = None
+    profile: str = ""
     layers: tuple[LayerBlame, ...]
     tried: tuple[Mixed, ...]
     plan: Mixed | None

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from compress.blame.judge import Progress, blame
+from compress.blame.blame import Progress, blame
 from compress.blamed import Blame
 from compress.compare.sides import Found
 from compress.data.sources import open_data
@@ -14,7 +14,7 @@ from compress.model.checkpoint import load_checkpoint
 from compress.recipe.load import recipe_from_json
 
 
-def blame_artefact(found: Found, examples: int, progress: Progress) -> Blame:
+def blame_artefact(found: Found, examples: int, progress: Progress, *, timing: bool) -> Blame:
     """Blame one artefact of a run, from its file, its step's checkpoint and the recipe's data.
 
     Raises:
@@ -36,7 +36,7 @@ def blame_artefact(found: Found, examples: int, progress: Progress) -> Blame:
         raise UsageError(f"it cannot be read: {error.strerror}", str(path), "run the recipe again") from error
     model = load_checkpoint(found.folder / "checkpoints" / artefact.step)
     return blame(content, artefact.format, model, data, name=found.result.name, artefact=artefact.id,
-                 examples=examples, progress=progress)  # fmt: skip
+                 task=recipe.task, examples=examples, timing=timing, progress=progress)  # fmt: skip
 
 
 def write_fix(found: Found, blamed: Blame, path: Path) -> None:

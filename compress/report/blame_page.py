@@ -6,14 +6,17 @@ from compress.report.blame_text import ranked, summary
 from compress.report.markup import Markup, tag
 from compress.report.page import document
 from compress.report.page_parts import icon, minor, section, table
-from compress.report.plots import bar
+from compress.report.plots import bar, both
+from compress.report.scatter import Point, scatter
+
+NAMED = 8  # layers with a name in the chart
 
 
 def render(b: Blame) -> str:
     """The whole page as text. The same blame gives the same bytes."""
     return document(
         f"Blame: {words.one_line(b.artefact)}",
-        [_header(b), _layers(b), _plans(b)],
+        [_header(b), _plot(b), _layers(b), _plans(b)],
         f"Drawn from blame.json alone: {words.one_line(b.name)}, {words.one_line(b.artefact)}.",
     )
 
@@ -36,23 +39,62 @@ def _header(b: Blame) -> Markup:
     return tag("header", kicker, tag("h1", title), tag("dl", rows, class_="verdict"))
 
 
+def _plot(b: Blame) -> Markup | None:
+    """Every layer by what it costs in accuracy and what it saves in time."""
+    timed = [r for r in b.layers if r.saves_ms is not None]
+    if not timed or b.kl <= 0:
+        return None
+    kept = b.plan.keep_float if b.plan else ()
+    named = {r.name for r in sorted(timed, key=lambda r: r.without_kl)[:NAMED]} | set(kept)
+    points = [_point(r, b, r.name in kept, r.name in named) for r in timed]
+    about = f"Scatter chart of {words.plural(len(points), 'layer')}; the numbers are in the table below."
+
+    def draw(width: int, height: int) -> Markup:
+        return scatter(points, x_title="slower with it in float, µs", x_text=words.significant, about=about,
+                       y_title="of the divergence comes back, %", width=width, height=height)  # fmt: skip
+
+    return section(
+        "plot",
+        "Cost in accuracy against cost in time",
+        tag("figure", both(draw(980, 380), draw(344, 330))),
+        lead="Each layer: how much of the divergence comes back if it alone is put back to float, and how much slower "
+        "the file then is, timed side by side on this machine. The top left is worth keeping in float; bars are 95 % "
+        "intervals. Filled and ringed: in the advised plan.",
+    )
+
+
+def _point(r: LayerBlame, b: Blame, kept: bool, named: bool) -> Point:
+    assert r.saves_ms is not None  # _plot keeps only those
+    low, high = r.saves_ci95 or (r.saves_ms, r.saves_ms)
+    back = 1 - r.without_kl / b.kl
+    note = f"{words.one_line(r.name)}: {words.percent(back, 0)} comes back, {1000 * r.saves_ms:+.1f} µs"
+    return Point(1000 * r.saves_ms, back, words.one_line(r.name), note, b.kind == "tflite", kept, kept, named,
+                 x_range=(1000 * low, 1000 * high))  # fmt: skip
+
+
 def _layers(b: Blame) -> Markup:
     most = max((r.alone_kl for r in b.layers), default=0.0) or 1.0
     timed = any(r.share is not None for r in b.layers)
     heads = ["Layer", "Cost of this layer alone", "", "All but this one", "Output", "Weights", "Clipped"]
     heads += ["Time"] if timed else []
-    rows = [("hurt" if r.findings else None, _layer(r, most, b.kl, timed)) for r in ranked(b)]
+    saved = any(r.saves_ms is not None for r in b.layers)
+    heads += ["In float"] if saved else []
+    rows = [("hurt" if r.findings else None, _layer(r, most, b.kl, timed, saved)) for r in ranked(b)]
+    time = (
+        f" Time: of its operators, by {b.profile}." if timed else f" {words.sentence(b.profile)}." if b.profile else ""
+    )
+    time += " In float: how much slower the file is with this layer in float." if saved else ""
     return section(
         "layers",
         "Layer by layer",
         table("Every integer layer of the file", heads, rows, kind="blame", figures=len(heads) - 2),
         lead="Cost: mean divergence (KL, nats) of the answers from those in float, with this layer alone in int8, and "
         "with all of them but this one. Output and weights: signal over rounding error, in decibels, along the whole "
-        "int8 file; 6 dB are one bit. Clipped: share of the float outputs beyond the grid. Validation examples.",
+        f"int8 file; 6 dB are one bit. Clipped: share of the float outputs beyond the grid. Validation examples.{time}",
     )
 
 
-def _layer(r: LayerBlame, most: float, kl: float, timed: bool) -> list[object]:
+def _layer(r: LayerBlame, most: float, kl: float, timed: bool, saved: bool) -> list[object]:
     back = kl - r.without_kl
     cells: list[object] = [
         tag("span", tag("b", words.one_line(r.name)), minor(r.op), [minor(f) for f in r.findings]),
@@ -66,25 +108,38 @@ def _layer(r: LayerBlame, most: float, kl: float, timed: bool) -> list[object]:
     if timed:
         share = minor(words.percent(r.share, 0)) if r.share is not None else None
         cells.append(tag("span", words.milliseconds(r.milliseconds), share) if r.milliseconds is not None else "–")
+    if saved:
+        cells.append(microseconds(r.saves_ms))
     return cells
 
 
 def _plans(b: Blame) -> Markup | None:
     if not b.tried:
         return None
-    heads = ("In float", "Predicted KL", "Measured KL", "Accuracy", "Came back", "Size")
-    rows = [("shipped" if m == b.plan else None, _plan(m)) for m in b.tried]
+    heads = ["In float", "Predicted KL", "Measured KL", "Accuracy", "Came back", "Size"]
+    timed = any(m.milliseconds is not None for m in b.tried)
+    heads += ["Predicted time", "Measured time"] if timed else []
+    rows = [("shipped" if m == b.plan else None, _plan(m, b, timed)) for m in b.tried]
+    whole = ((b.size_bytes, b.milliseconds), (b.float_size_bytes, b.float_milliseconds))
+    int8, real = (words.size(s) + (f", {words.milliseconds(ms)}" if ms is not None else "") for s, ms in whole)
     return section(
         "plans",
         "What was tried",
-        table("Files with some layers in float", heads, rows, kind="plans", figures=5),
-        lead="The worst layers back in float, one after the other: predicted from single layers, then exported, run "
-        f"and measured. All in int8: {words.size(b.size_bytes)}; all in float: {words.size(b.float_size_bytes)}.",
+        table("Files with some layers in float", heads, rows, kind="plans", figures=len(heads) - 1),
+        lead="Layers back in float, the worst first and the worst for their time first: predicted from single layers, "
+        f"then exported, run and measured. All in int8: {int8}; all in float: {real}. The advised one is marked.",
     )
 
 
-def _plan(m: Mixed) -> list[object]:
-    return [
+def microseconds(value: float | None) -> str:
+    """`+3.1 µs`: a difference of times; layers of small nets save that little."""
+    if value is None:
+        return "–"
+    return f"{value:+.3g} ms" if abs(value) >= 1 else f"{1000 * value:+.1f} µs"
+
+
+def _plan(m: Mixed, b: Blame, timed: bool) -> list[object]:
+    cells: list[object] = [
         tag(
             "span",
             ", ".join(map(words.one_line, m.keep_float)) or "none",
@@ -96,3 +151,11 @@ def _plan(m: Mixed) -> list[object]:
         "–" if m.recovered is None else words.percent(m.recovered, 0),
         words.size(m.size_bytes),
     ]
+    if timed:
+        cells.append(microseconds(m.predicted_slower_ms))
+        against = (
+            None if b.float_milliseconds is None or m.milliseconds is None else b.float_milliseconds / m.milliseconds
+        )
+        note = minor(f"{words.times(against)} the speed of float") if against else None
+        cells.append(tag("span", microseconds(m.slower_ms), note))
+    return cells

@@ -39,8 +39,9 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def scatter(
-    points: Sequence[Point], *, x_title: str, x_text: Callable[[float], str], about: str, width: int, height: int
-) -> Markup:
+    points: Sequence[Point], *, x_title: str, x_text: Callable[[float], str], about: str, width: int, height: int,
+    y_title: str = "accuracy, %",
+) -> Markup:  # fmt: skip
     """The chart at one size. `about` is read out instead of the picture."""
     left, right, top, bottom = 52.0, width - 12.0, 14.0, height - 46.0
     xs = [v for p in points for v in (p.x, *(p.x_range or ()))]
@@ -51,7 +52,7 @@ def scatter(
     edge = frontier(points)
     line = " ".join(f"{number(x(p.x))},{number(y(100 * p.y))}" for p in edge)
     return chart(
-        _grid(x, y, width, height, x_title + (", log scale" if log else ""), x_text),
+        _grid(x, y, width, height, x_title + (", log scale" if log else ""), x_text, y_title),
         tag("polyline", points=line, class_="frontier") if len(edge) > 1 else None,
         [_bars(p, x, y) for p in points],
         [_marker(p, x(p.x), y(100 * p.y)) for p in points],
@@ -62,7 +63,9 @@ def scatter(
     )
 
 
-def _grid(x: Axis, y: Axis, width: int, height: int, x_title: str, x_text: Callable[[float], str]) -> Markup:
+def _grid(
+    x: Axis, y: Axis, width: int, height: int, x_title: str, x_text: Callable[[float], str], y_title: str
+) -> Markup:
     bottom, top, left, right = y.start, y.end, x.start, x.end
     ticks = y.ticks(5)
     decimals = 0 if all(t == round(t) for t in ticks) else 1 if all(round(t, 1) == t for t in ticks) else 2
@@ -77,7 +80,7 @@ def _grid(x: Axis, y: Axis, width: int, height: int, x_title: str, x_text: Calla
         tag("line", x1=left, x2=right, y1=bottom, y2=bottom, class_="axis"),
         tag(
             "text",
-            "accuracy, %",
+            y_title,
             x=14.0,
             y=(top + bottom) / 2,
             class_="title mid",
