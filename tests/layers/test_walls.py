@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "emulation": {"errors"},
     "verify": {"errors", "comparison", "recipe", "data", "evaluate", "emulation"},
     "blamed": {"comparison", "documents"},
-    "blame": {"errors", "blamed", "compare", "data", "evaluate", "export", "model", "numerics", "recipe", "stages"},
+    "blame": {"errors", "blamed", "comparison", "compare", "data", "evaluate", "export", "model", "numerics", "recipe", "stages"},
     "report": {"errors", "result", "comparison", "versus", "blamed", "quantize_result"},
     "label": {"errors", "readers"},
     "doctor": {"errors", "benchmark", "recipe"},
