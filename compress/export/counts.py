@@ -29,7 +29,7 @@ _ONNX_KERNELS: dict[str, Kernel] = {
 _ONNX_LAYERS = ("Conv", "Gemm", "MatMul", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul",
                 "ConvTranspose", "LSTM", "GRU", "RNN")  # fmt: skip
 _TABLES = (1, 3, 10)  # float, int8, float16: an embedding's rows, not indices
-_TFLITE_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_TFLITE_WEIGHTS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "GATHER": 0}  # layer -> which input
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,9 @@ def _optimised(data: bytes) -> Any:
 def count_tflite(data: bytes) -> Counts:
     """Count a TFLite file by the types of its tensors.
 
+    Of a file with several subgraphs, one for every length of a text, the operators are those of the last, which holds
+    the longest; a layer that some subgraph computes in float counts as float. Constants are counted as often as stored.
+
     Raises:
         ExportError: it is no TFLite file.
     """
@@ -153,7 +156,20 @@ def count_tflite(data: bytes) -> Counts:
     if data[4:8] != b"TFL3":
         raise ExportError("it is no TFLite file", "count_tflite", "export the model again")
     model = schema.ModelT.InitFromPackedBuf(data)
-    graph = model.subgraphs[0]
+    found: dict[str, Kernel] = {}
+    for graph in model.subgraphs:
+        operators, kernels, sources = _count_subgraph(model, graph)
+        worse = {name for name, kernel in kernels.items() if kernel == "float" or name not in found}
+        found |= {name: kernels[name] for name in kernels if name in worse}
+    weights = [np.frombuffer(bytes(model.buffers[t.buffer].data), _numpy_type(t.type)) for t in sources]
+    size = sum(len(b.data) for b in model.buffers if b.data is not None)
+    return _counts(found, operators, size, weights)
+
+
+def _count_subgraph(model: Any, graph: Any) -> tuple[list[str], dict[str, Kernel], list[Any]]:
+    """Its operators, its layers' kernels by name, and the tensors of the layers' weights."""
+    from ai_edge_litert import schema_py_generated as schema
+
     names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
     operators = [names[model.operatorCodes[op.opcodeIndex].builtinCode] for op in graph.operators]
     stored = {
@@ -161,16 +177,19 @@ def count_tflite(data: bytes) -> Counts:
     }
     found: dict[str, Kernel] = {}
     weights = []
-    for op, kind in zip(graph.operators, operators, strict=True):
-        source = graph.tensors[stored.get(op.inputs[1], op.inputs[1])] if kind in _TFLITE_LAYERS else None
+    for number, (op, kind) in enumerate(zip(graph.operators, operators, strict=True)):
+        if kind == "BATCH_MATMUL":  # between tokens: it has no weights and no name
+            found[f"batch_matmul{number}"] = "float"
+            continue
+        at = _TFLITE_WEIGHTS.get(kind)
+        source = None if at is None else graph.tensors[stored.get(op.inputs[at], op.inputs[at])]
         if source is not None and source.name:  # ours without a name is an average pooling
-            x, weight = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]]
-            integer = [t.type == schema.TensorType.INT8 for t in (x, weight)]
-            kernel: Kernel = "integer" if all(integer) else "dynamic-integer" if integer[1] else "float"
+            integer = [graph.tensors[i].type == schema.TensorType.INT8 for i in op.inputs[:2]]
+            whole = integer[0] if kind == "GATHER" else all(integer)
+            kernel: Kernel = "integer" if whole else "dynamic-integer" if integer[at] else "float"
             found[source.name.decode()] = kernel
-            weights.append(np.frombuffer(bytes(model.buffers[source.buffer].data), _numpy_type(source.type)))
-    size = sum(len(b.data) for b in model.buffers if b.data is not None)
-    return _counts(found, operators, size, weights)
+            weights.append(source)
+    return operators, found, weights
 
 
 def _numpy_type(kind: int) -> Any:

@@ -1,11 +1,13 @@
 """A TFLite file from plain lists of tensors and operators, packed without ballast.
 
+A file may have several subgraphs, one a signature; constants that are equal are stored once for all of them.
+
 The schema's object API writes every vector and table anew; here equal vectors, strings, options and quantization
 tables are written once and pointed at (a flatbuffer may share), which on a small net saves as much as a layer weighs.
 Constant data is aligned to 16 bytes, as the schema demands. The bytes depend on the content alone.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +23,7 @@ _TYPES = {
     "float16": schema.TensorType.FLOAT16,
     "int8": schema.TensorType.INT8,
     "int32": schema.TensorType.INT32,
+    "bool": schema.TensorType.BOOL,
 }
 
 
@@ -57,7 +60,7 @@ class Operator:
 
 @dataclass
 class TfliteFile:
-    """One subgraph; tensors are named by their index."""
+    """One subgraph, or the whole file if it has no other; tensors are named by their index."""
 
     tensors: list[Tensor] = field(default_factory=list)
     operators: list[Operator] = field(default_factory=list)
@@ -71,11 +74,21 @@ class TfliteFile:
 
     def pack(self, name: str) -> bytes:
         """The file; `name` is the subgraph's."""
-        return _Packer().pack(self, name)
+        return _Packer().pack({name: self}, signatures=False)
 
 
-def _content(tensor: Tensor) -> bytes:
-    return b"" if tensor.data is None else tensor.data.tobytes()
+def pack_signatures(subgraphs: Mapping[str, TfliteFile]) -> bytes:
+    """A file with a signature of each name, which calls its subgraph by the names of its input and output tensors."""
+    return _Packer().pack(subgraphs, signatures=True)
+
+
+def _contents(tensors: Iterable[Tensor]) -> Iterator[bytes]:
+    """Each tensor's constant data; an array that several share is read once."""
+    read: dict[int, bytes] = {}
+    for t in tensors:
+        if t.data is not None and id(t.data) not in read:
+            read[id(t.data)] = t.data.tobytes()
+        yield b"" if t.data is None else read[id(t.data)]
 
 
 class _Packer:
@@ -83,29 +96,43 @@ class _Packer:
         self.builder = flatbuffers.Builder(1 << 16)
         self.written: dict[Hashable, int] = {}
 
-    def pack(self, file: TfliteFile, name: str) -> bytes:
+    def pack(self, subgraphs: Mapping[str, TfliteFile], *, signatures: bool) -> bytes:
         # Large data is written first and so lands at the end of the file, small tables at its start.
         contents: dict[bytes, int] = {}  # -> number of its buffer; 0 is the empty one
-        numbers = [contents.setdefault(c, len(contents) + 1) if c else 0 for c in map(_content, file.tensors)]
+        tensors = [t for file in subgraphs.values() for t in file.tensors]
+        numbers = iter([contents.setdefault(c, len(contents) + 1) if c else 0 for c in _contents(tensors)])
         buffers = [self._table("Buffer", Data=offset) for offset in [self._aligned(c) for c in contents]]
         buffers.insert(0, self._table("Buffer"))
-        tensors = [self._tensor(t, n) for t, n in zip(file.tensors, numbers, strict=True)]
-        codes = list(dict.fromkeys((op.code, op.version) for op in file.operators))
-        operators = [self._operator(op, codes.index((op.code, op.version))) for op in file.operators]
-        graph = self._table(
-            "SubGraph", Tensors=self._offsets(tensors), Inputs=self._numbers(file.inputs, np.int32),
-            Outputs=self._numbers(file.outputs, np.int32), Operators=self._offsets(operators), Name=self._string(name),
-        )  # fmt: skip
+        codes = list(dict.fromkeys((op.code, op.version) for file in subgraphs.values() for op in file.operators))
+        graphs = [self._subgraph(file, name, numbers, codes) for name, file in subgraphs.items()]
         kinds = [
             self._table("OperatorCode", DeprecatedBuiltinCode=min(code, 127), Version=version, BuiltinCode=code)
             for code, version in codes
         ]
-        model = self._table(
-            "Model", Version=SCHEMA_VERSION, OperatorCodes=self._offsets(kinds), Subgraphs=self._offsets([graph]),
-            Buffers=self._offsets(buffers),
-        )  # fmt: skip
+        parts = {"OperatorCodes": self._offsets(kinds), "Subgraphs": self._offsets(graphs)}
+        if signatures:
+            defined = [self._signature(i, name, file) for i, (name, file) in enumerate(subgraphs.items())]
+            parts["SignatureDefs"] = self._offsets(defined)
+        model = self._table("Model", Version=SCHEMA_VERSION, **parts, Buffers=self._offsets(buffers))
         self.builder.Finish(model, file_identifier=b"TFL3")
         return bytes(self.builder.Output())
+
+    def _subgraph(self, file: TfliteFile, name: str, numbers: Iterator[int], codes: list[tuple[int, int]]) -> int:
+        tensors = [self._tensor(t, next(numbers)) for t in file.tensors]
+        operators = [self._operator(op, codes.index((op.code, op.version))) for op in file.operators]
+        return self._table(
+            "SubGraph", Tensors=self._offsets(tensors), Inputs=self._numbers(file.inputs, np.int32),
+            Outputs=self._numbers(file.outputs, np.int32), Operators=self._offsets(operators), Name=self._string(name),
+        )  # fmt: skip
+
+    def _signature(self, index: int, name: str, file: TfliteFile) -> int:
+        sides = []
+        for side in (file.inputs, file.outputs):
+            entries = [(self._string(file.tensors[i].name), i) for i in side]
+            sides.append(self._offsets([self._table("TensorMap", Name=n, TensorIndex=i) for n, i in entries]))
+        return self._table(
+            "SignatureDef", Inputs=sides[0], Outputs=sides[1], SignatureKey=self._string(name), SubgraphIndex=index
+        )
 
     def _tensor(self, t: Tensor, buffer: int) -> int:
         parts = {"Shape": self._numbers(t.shape, np.int32), "Type": _TYPES[t.dtype], "Buffer": buffer}

@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from compress.export.lowering import Step, Value
 
-_PADDING_SCORE = np.float32(-1e4)  # as compress.model.module adds it: exp of it is zero in every float format
+PADDING_SCORE = np.float32(-1e4)  # as compress.model.module adds it: exp of it is zero in every float format
 
 
 class Writer(Protocol):
@@ -124,7 +124,7 @@ class TextWriter:
 
         def make() -> str:
             real = self.w.node("Cast", [self._padding(ids)], to=TensorProto.FLOAT)
-            scores = self.w.node("Mul", [real, self.w.constant(_PADDING_SCORE)])
+            scores = self.w.node("Mul", [real, self.w.constant(PADDING_SCORE)])
             return self.w.node("Unsqueeze", [scores, self._numbers(1, 2)])
 
         return self._once("mask", make)

@@ -4,40 +4,39 @@ The same grids as in the ONNX file, shifted by 128 to signed activations. Tensor
 `<layer>`, by which the counts find them; other tensors have no names.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from numpy.typing import NDArray
 
 from compress.errors import ExportError
-from compress.export.flatbuffer import Operator, Quantization, Tensor, TfliteFile
+from compress.export.flatbuffer import Operator, Quantization, Tensor
 from compress.export.lowering import Grid, Parameters, Program, Step, Value, lower
+from compress.export.tflite_tensors import ACTIVATIONS, CONV_VERSION, SHIFT, Tensors, of_pixels, signed
+from compress.export.tflite_text import text_file
 from compress.model.model import Model
+from compress.model.rewrite import with_ranges_found_running
 
 INPUT, OUTPUT = "input", "logits"
 _OP = schema.BuiltinOperator
-_ACTIVATION = {
-    "": schema.ActivationFunctionType.NONE,
-    "relu": schema.ActivationFunctionType.RELU,
-    "relu6": schema.ActivationFunctionType.RELU6,
-}
-_CONV_VERSION = {"float": 1, "integer": 3, "dynamic-integer": 5}  # the oldest version that has it
-_SHIFT = 128  # from the unsigned grid of the graph to TFLite's signed one
 
 
-def to_tflite(model: Model, *, name: str, float16: bool = False) -> bytes:
+def to_tflite(model: Model, *, name: str, float16: bool = False, lengths: Sequence[int] = ()) -> bytes:
     """Write a model as a TFLite file: float or int8, layer by layer, as the graph says.
 
     Input `input`: (1, h, w, c) or (1, n); output `logits`: (1, classes). Each is int8 where the graph's own input or
     output is quantized, else float32. The batch may be resized. float16: float weights are stored in half precision.
+    Of a text model there is a signature for each of `lengths` (none given: the largest), with input `input_ids`: int32
+    (1, length); its integer layers find their ranges while running, whatever the graph says.
 
     Raises:
-        ExportError: the graph holds what TFLite cannot express, or a weight does not fit float16.
+        ExportError: the graph holds what TFLite cannot express, a weight does not fit float16, or a length is too much.
     """
     if model.graph.pad_id is not None:
-        raise ExportError("text models are written as ONNX only", "tflite", "write `export: [onnx]` in the recipe")
+        program = lower(with_ranges_found_running(model))
+        return text_file(program, lengths or program.input.shape, float16)
     return _written(lower(model), float16).file.pack(name)
 
 
@@ -58,7 +57,7 @@ def _written(program: Program, float16: bool) -> "_Writer":
     return writer
 
 
-class _Writer:
+class _Writer(Tensors):
     """Collects tensors and operators.
 
     pixels: vectors are images of one pixel, (1, 1, 1, n), and linear layers 1x1 convolutions. So it is where a linear
@@ -67,8 +66,8 @@ class _Writer:
     """
 
     def __init__(self, float16: bool, pixels: bool) -> None:
-        self.file = TfliteFile()
-        self.float16, self.pixels = float16, pixels
+        super().__init__(float16)
+        self.pixels = pixels
         self.tensors: dict[str, int] = {}
         self.source: tuple[str, Grid | None] = ("", None)  # the input and its grid
 
@@ -92,7 +91,7 @@ class _Writer:
         index = self.tensors[value.name]
         if self.pixels:
             index = self._shaped(value.shape, value.grid)
-            shape = self._constant(np.array([-1, *value.shape], np.int32))
+            shape = self.constant(np.array([-1, *value.shape], np.int32))
             self.file.operators.append(Operator(_OP.RESHAPE, 1, (self.tensors[value.name], shape), (index,)))
         self.file.tensors[index] = replace(self.file.tensors[index], name=OUTPUT)
         self.file.outputs = [index]
@@ -108,7 +107,7 @@ class _Writer:
         elif step.op in ("max_pool", "avg_pool"):
             self._pool(step)
         elif step.op == "global_avg_pool":
-            inputs = (self.tensors[x.name], self._constant(np.array([1, 2], np.int32)))
+            inputs = (self.tensors[x.name], self.constant(np.array([1, 2], np.int32)))
             options = schema.ReducerOptionsT()
             options.keepDims = self.pixels
             self._operator(_OP.MEAN, 2 if grid else 1, inputs, step.output, options)
@@ -132,7 +131,7 @@ class _Writer:
         options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
         options.strideH, options.strideW = a["stride"]
         options.dilationHFactor = options.dilationWFactor = 1
-        options.fusedActivationFunction = _ACTIVATION[step.activation]
+        options.fusedActivationFunction = ACTIVATIONS[step.activation]
         x, options.padding = self._padded(step)
         if depthwise:
             options.depthMultiplier = a["out_channels"] // groups
@@ -140,50 +139,25 @@ class _Writer:
             version = {"float": 1, "integer": 3, "dynamic-integer": 6}[p.kind]
         else:
             code, weight, axis = _OP.CONV_2D, p.weight.transpose(0, 2, 3, 1), 0
-            version = 6 if groups > 1 else _CONV_VERSION[p.kind]
-        self._operator(code, version, (x, *self._layer(step, p, weight, axis)), step.output, options)
+            version = 6 if groups > 1 else CONV_VERSION[p.kind]
+        self._operator(code, version, (x, *self.layer(step, p, weight, axis)), step.output, options)
 
     def _linear(self, step: Step, p: Parameters) -> None:
         x, weight = step.inputs[0], p.weight
         if x.image is not None:  # columns in the order of a channel-last image
             weight = weight.reshape(-1, *x.image).transpose(0, 2, 3, 1).reshape(len(weight), -1)
         if self.pixels:
-            options, weight = schema.Conv2DOptionsT(), weight[:, np.newaxis, np.newaxis]
-            options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
-            options.padding = schema.Padding.VALID
-            code, version = _OP.CONV_2D, _CONV_VERSION[p.kind]
+            weight, options = weight[:, np.newaxis, np.newaxis], of_pixels(step.activation)
+            code, version = _OP.CONV_2D, CONV_VERSION[p.kind]
         else:
             options, code, version = schema.FullyConnectedOptionsT(), _OP.FULLY_CONNECTED, 1
-        options.fusedActivationFunction = _ACTIVATION[step.activation]
-        self._operator(code, version, (self.tensors[x.name], *self._layer(step, p, weight, 0)), step.output, options)
+            options.fusedActivationFunction = ACTIVATIONS[step.activation]
+        self._operator(code, version, (self.tensors[x.name], *self.layer(step, p, weight, 0)), step.output, options)
 
     def _reshape(self, source: int, output: Value) -> None:
         """Into a vector, or what stands for one."""
         shape = [-1, 1, 1, *output.shape] if self.pixels else [-1, *output.shape]
-        self._operator(_OP.RESHAPE, 1, (source, self._constant(np.array(shape, np.int32))), output)
-
-    def _layer(self, step: Step, p: Parameters, weight: NDArray[Any], axis: int) -> tuple[int, int]:
-        """Tensors of the weight and the bias; a bias of zeros where there is none, which XNNPACK asks for."""
-        grid = step.inputs[0].grid
-        bias = np.zeros(len(p.weight), np.int32 if p.kind == "integer" else np.float32) if p.bias is None else p.bias
-        if p.scale is None:
-            return self._float(weight, step.name), self._float(bias)
-        zeros = np.zeros(len(p.scale), np.int64)
-        first = self._constant(weight, step.name, Quantization(p.scale, zeros, axis))
-        unit = None if grid is None else Quantization(grid.scale * p.scale, zeros)
-        return first, self._constant(bias, quantization=unit)
-
-    def _float(self, array: NDArray[Any], name: str = "") -> int:
-        """A float constant, if asked for stored in half precision."""
-        if not self.float16:
-            return self._constant(array, name)
-        if np.abs(array).max() > np.finfo(np.float16).max:
-            fix = "export float32, or train with weight decay"
-            raise ExportError("a weight is larger than float16 can hold (65504)", f"layer {name!r}", fix)
-        stored = self._constant(array.astype(np.float16), name)
-        real = self.file.add(Tensor(array.shape, "float32"))
-        self.file.operators.append(Operator(_OP.DEQUANTIZE, 3, (stored,), (real,)))
-        return real
+        self._operator(_OP.RESHAPE, 1, (source, self.constant(np.array(shape, np.int32))), output)
 
     def _add(self, step: Step) -> None:
         a, b = step.inputs
@@ -192,7 +166,7 @@ class _Writer:
             raise ExportError("it adds a flattened image to a vector of another order", f"add {step.name!r}", fix)
         options = schema.AddOptionsT()
         options.potScaleInt16 = True  # the schema's default: left out of the file
-        options.fusedActivationFunction = _ACTIVATION[step.activation]
+        options.fusedActivationFunction = ACTIVATIONS[step.activation]
         inputs = (self.tensors[a.name], self.tensors[b.name])
         self._operator(_OP.ADD, 2 if step.output.grid else 1, inputs, step.output, options)
 
@@ -224,12 +198,12 @@ class _Writer:
         options = schema.DepthwiseConv2DOptionsT()
         options.strideH, options.strideW = a["stride"]
         options.dilationHFactor = options.dilationWFactor = options.depthMultiplier = 1
-        options.fusedActivationFunction = _ACTIVATION[step.activation]
+        options.fusedActivationFunction = ACTIVATIONS[step.activation]
         x, options.padding = self._padded(step)
         share = Quantization(np.array([1 / (a["kernel"][0] * a["kernel"][1])], np.float32), np.zeros(1, np.int64), 3)
-        ones = self._constant(np.ones((1, *a["kernel"], channels), np.int8), quantization=share)
+        ones = self.constant(np.ones((1, *a["kernel"], channels), np.int8), quantization=share)
         unit = Quantization(share.scale * grid.scale, share.zero_point)
-        bias = self._constant(np.zeros(channels, np.int32), quantization=unit)
+        bias = self.constant(np.zeros(channels, np.int32), quantization=unit)
         self._operator(_OP.DEPTHWISE_CONV_2D, 3, (x, ones, bias), step.output, options)
 
     def _activation(self, step: Step) -> None:
@@ -267,10 +241,10 @@ class _Writer:
         amounts = np.array([[0, 0], *zip(before, after, strict=True), [0, 0]], np.int32)
         shape = (x.shape[0], *(n + b + e for n, b, e in zip(x.shape[1:], before, after, strict=True)))
         padded = self._new(Value("", shape, x.grid))
-        inputs: tuple[int, ...] = (self.tensors[x.name], self._constant(amounts))
+        inputs: tuple[int, ...] = (self.tensors[x.name], self.constant(amounts))
         if step.op == "max_pool" and not x.non_negative:
-            lowest = np.array([-_SHIFT], np.int8) if x.grid else np.array([np.finfo(np.float32).min], np.float32)
-            inputs = (*inputs, self._constant(lowest, quantization=_signed(x.grid)))
+            lowest = np.array([-SHIFT], np.int8) if x.grid else np.array([np.finfo(np.float32).min], np.float32)
+            inputs = (*inputs, self.constant(lowest, quantization=signed(x.grid)))
         kind = _OP.PADV2 if len(inputs) == 3 else _OP.PAD
         options = schema.PadV2OptionsT() if len(inputs) == 3 else schema.PadOptionsT()
         self.file.operators.append(Operator(kind, 2 if x.grid else 1, inputs, (padded,), options))
@@ -289,23 +263,4 @@ class _Writer:
         """A tensor for (c, h, w) or (n,), with the batch and channels last."""
         c, *size = shape
         dtype = "float32" if grid is None else "int8"
-        return self.file.add(Tensor((1, *size, c), dtype, name, None, _signed(grid)))
-
-    def _constant(self, array: NDArray[Any], name: str = "", quantization: Quantization | None = None) -> int:
-        """A constant; equal ones without a name are stored once."""
-        array = np.ascontiguousarray(array)
-        if not name:
-            for i, t in enumerate(self.file.tensors):
-                if t.data is not None and quantization is None is t.quantization and _equal(t.data, array):
-                    return i
-        return self.file.add(Tensor(array.shape, array.dtype.name, name, array, quantization))
-
-
-def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    return a.dtype == b.dtype and a.shape == b.shape and bool((a == b).all())
-
-
-def _signed(grid: Grid | None) -> Quantization | None:
-    if grid is None:
-        return None
-    return Quantization(np.array([grid.scale], np.float32), np.array([grid.zero_point - _SHIFT], np.int64))
+        return self.file.add(Tensor((1, *size, c), dtype, name, None, signed(grid)))

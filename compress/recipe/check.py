@@ -194,17 +194,6 @@ def _check_net(
     return None
 
 
-def _check_text_outputs(parts: Parts, problems: list[Problem]) -> None:
-    """Text models are written as ONNX; TFLite wants one signature for every length, which compress does not write."""
-    for i, form in enumerate(parts.export or ()):
-        if form.startswith("tflite"):
-            text = "text models are written as ONNX only, whose texts may have any length; write `export: [onnx]`"
-            problems.append(Problem(("export", i), text))
-    if parts.target in ("tflite", "armv7"):
-        text = f"{parts.target} runs TFLite files, and text models are written as ONNX only"
-        problems.append(Problem(("target",), f"{text}; choose x86-vnni, x86-avx2 or arm64"))
-
-
 def _check_engine(parts: Parts, problems: list[Problem]) -> None:
     """What another engine made is an ONNX file: nothing can follow it, and no other format comes of it."""
     for i, stage in enumerate(parts.stages):
@@ -231,9 +220,7 @@ def _check_outputs(parts: Parts, quantized: bool, problems: list[Problem]) -> No
             if form.endswith("-float32") and form.removesuffix("-float32") in export:
                 twin = form.removesuffix("-float32")
                 problems.append(Problem(("export", i), f"nothing is quantized, so this is the same file as {twin}"))
-    if parts.task == "text-classification":
-        _check_text_outputs(parts, problems)
-    elif parts.target in ("tflite", "armv7") and export and not any(f.startswith("tflite") for f in export):
+    if parts.target in ("tflite", "armv7") and export and not any(f.startswith("tflite") for f in export):
         why = "runs TFLite files only" if parts.target == "tflite" else "has no ONNX Runtime"
         problems.append(Problem(("export",), f"target {parts.target} {why}; add tflite"))
     devices = parts.measure.devices if parts.measure is not None else None

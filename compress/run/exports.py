@@ -1,7 +1,7 @@
 """The export step: one model in one format becomes a bundle folder, with what was counted in its file."""
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from compress.data.dataset import Dataset
 from compress.errors import ExportError, StageError
 from compress.model.graph import Graph
 from compress.model.model import Model
-from compress.model.rewrite import drop_quantizers, fold_batch_norm
+from compress.model.rewrite import drop_quantizers, fold_batch_norm, with_ranges_found_running
 from compress.model.shapes import count_macs, count_parameters, macs_by_layer, parameter_shapes
 from compress.stages.texts import fit_data
 
@@ -30,8 +30,13 @@ class ArtefactPlan:
 
 
 def exported_model(model: Model, plan: ArtefactPlan) -> Model:
-    """The model as this artefact holds it: batch norm folded, and for a float twin without quantizers."""
-    return fold_batch_norm(model if plan.precision == "as-is" else drop_quantizers(model))
+    """The model as this artefact holds it: batch norm folded, for a float twin without quantizers, and as a TFLite
+    file of a text model without grids."""
+    if plan.precision != "as-is":
+        model = drop_quantizers(model)
+    elif plan.format == "tflite" and model.graph.pad_id is not None:
+        model = with_ranges_found_running(model)
+    return fold_batch_norm(model)
 
 
 def write_artefact(
@@ -49,9 +54,9 @@ def write_artefact(
     from compress.export.counts import count_onnx, count_tflite
 
     ready = exported_model(model, plan)
-    content = encode(ready, plan, name)
-    precision = precision_of(ready.graph, plan)
     data, reference = fit_data(data, model), data.validation.x[:REFERENCE_INPUTS]
+    content = encode(ready, plan, name, getattr(data.preprocessing, "lengths", ()))
+    precision = precision_of(ready.graph, plan)
     write_bundle(folder, name=name, task=task, labels=data.classes, preprocessing=data.preprocessing,
                  files={plan.format: content}, precision=precision, reference_inputs=reference)  # fmt: skip
     counts = (count_onnx if plan.format == "onnx" else count_tflite)(content)
@@ -77,8 +82,8 @@ def write_artefact(
     }
 
 
-def encode(model: Model, plan: ArtefactPlan, name: str) -> bytes:
-    """The file's bytes."""
+def encode(model: Model, plan: ArtefactPlan, name: str, lengths: Sequence[int] = ()) -> bytes:
+    """The file's bytes. lengths: of texts, where the format wants to know."""
     if whole := next((n for n in model.graph if n.op == "onnx"), None):
         if plan.format != "onnx":
             fix = "leave this format out for a teacher that is an ONNX file"
@@ -90,7 +95,7 @@ def encode(model: Model, plan: ArtefactPlan, name: str) -> bytes:
         return to_onnx(model, name=name)
     from compress.export.tflite import to_tflite
 
-    return to_tflite(model, name=name, float16=plan.precision == "float16")
+    return to_tflite(model, name=name, float16=plan.precision == "float16", lengths=lengths)
 
 
 def precision_of(graph: Graph, plan: ArtefactPlan) -> Literal["float32", "float16", "int8", "dynamic-int8"]:
