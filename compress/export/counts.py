@@ -181,9 +181,11 @@ def _count_subgraph(model: Any, graph: Any) -> tuple[list[str], dict[str, Kernel
         if kind == "BATCH_MATMUL":  # between tokens: it has no weights and no name
             found[f"batch_matmul{number}"] = "float"
             continue
-        at = _TFLITE_WEIGHTS.get(kind)
-        source = None if at is None else graph.tensors[stored.get(op.inputs[at], op.inputs[at])]
-        if source is not None and source.name:  # ours without a name is an average pooling
+        if kind not in _TFLITE_WEIGHTS:
+            continue
+        at = _TFLITE_WEIGHTS[kind]
+        source = graph.tensors[stored.get(op.inputs[at], op.inputs[at])]
+        if source.name:  # ours without a name is an average pooling
             integer = [graph.tensors[i].type == schema.TensorType.INT8 for i in op.inputs[:2]]
             whole = integer[0] if kind == "GATHER" else all(integer)
             kernel: Kernel = "integer" if whole else "dynamic-integer" if integer[at] else "float"

@@ -29,7 +29,7 @@ stages:
   - vocabulary: {min_count: 1}
   - prune: {keep_macs: 0.7, round_to: 8, importance: taylor, finetune_epochs: 1, batch_size: 16}
   - quantize: {how: static}
-export: [onnx]
+export: [onnx, tflite]
 measure: {profile: smoke}
 allow_slower: true
 """
@@ -63,23 +63,55 @@ def test_every_step_is_on_the_record(ran):
     last = next(a for a in doc["artefacts"] if a["id"] == "04-quantize.onnx")
 
     assert [a["role"] for a in doc["artefacts"]] == [
-        "teacher ONNX", "student ONNX", "trimmed ONNX", "pruned ONNX", "int8 ONNX"
+        "teacher ONNX", "student ONNX", "trimmed ONNX", "pruned ONNX", "int8 ONNX", "dynamic int8 TFLite"
     ]  # fmt: skip
     assert steps["02-vocabulary"]["tokens"][1] < steps["02-vocabulary"]["tokens"][0]
     assert last["kernels"]["integer"] == 8  # a table, six linear layers, the classifier
+    assert doc["artefacts"][-1]["kernels"] == {"integer": 1, "dynamic-integer": 7, "float": 3}
     assert all(h["ok"] for h in doc["ledger"])
     assert next(a for a in doc["artefacts"][0]["accuracy"] if a["split"] == "test")["top1"] > 0.9
 
 
-def test_the_bundle_takes_strings(ran):
-    with edge_runtime.load(ran.folder / "runs/tiny_text/bundle") as model:
+AWKWARD = (
+    "",
+    " ",
+    "\U0001f600\U0001f600",
+    "x" * 10_000,
+    "good " * 10_000,
+    "\u6620\u753b good \u0444\u0438\u043b\u044c\u043c",
+    "a\x00b\u202e",
+    "dull",
+)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "tflite"])
+def test_the_bundle_takes_strings(ran, engine):
+    with edge_runtime.load(ran.folder / "runs/tiny_text/bundle", engine=engine) as model:
         good, bad = model.predict("The film is GREAT"), model.predict("a story was dull")
-        awkward = model.predict_batch(["", "\U0001f600", "x" * 10_000, "\u6620\u753b good"])
+        awkward = model.predict_batch(list(AWKWARD))
+        alone = [model.predict(text) for text in AWKWARD]
 
     assert (good.label, bad.label) == ("up", "thumbs down")
-    assert len(awkward) == 4
+    assert [p.label for p in awkward] == [p.label for p in alone]
     names = {p.name for p in (ran.folder / "runs/tiny_text/bundle").iterdir()}
-    assert {"manifest.json", "model.onnx", "tokenizer.json"} <= names
+    assert {"manifest.json", "model.onnx", "model.tflite", "tokenizer.json"} <= names
+
+
+def test_both_files_say_the_same_of_awkward_texts(ran):
+    rows = {}
+    for engine in ("onnx", "tflite"):
+        with edge_runtime.load(ran.folder / "runs/tiny_text/bundle", engine=engine) as model:
+            rows[engine] = model.logits(list(AWKWARD))
+
+    assert np.isfinite(rows["tflite"]).all()
+    assert np.abs(rows["onnx"] - rows["tflite"]).max() < 0.3 * rows["onnx"].std()
+
+
+def test_the_manifest_has_a_signature_a_length(ran):
+    doc = json.loads((ran.folder / "runs/tiny_text/artefacts/04-quantize.tflite/manifest.json").read_text())
+
+    assert doc["models"][0]["signatures"] == [{"length": 8, "name": "ids_8"}, {"length": 16, "name": "ids_16"}]
+    assert doc["preprocessing"]["lengths"] == [8, 16]
 
 
 def test_a_second_run_comes_from_the_cache(ran):
@@ -97,8 +129,7 @@ def test_a_checkpoint_of_it_can_teach(ran):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("export=[onnx, tflite]", "text models are written as ONNX only"),
-        ("target=tflite", "choose x86-vnni"),
+        ("export=[tflite-int4]", "tflite-int4"),
         (
             "data={csv: said.csv, text: said, label: side, max_length: 40}",
             "reads at most 24 tokens, the recipe wants 40",
