@@ -62,23 +62,22 @@ def _gain_and_shift(norm: Node, weights: dict[str, NDArray[Any]]) -> tuple[NDArr
 
 def drop_quantizers(model: Model) -> Model:
     """The float twin of a quantized model: the same weights, no rounding anywhere."""
-    twin = _without_grids(model, {"weight_bits": None, "activations": None})
     scales = {f"{n.name}.weight_scale" for n in model.graph.layers}
-    return Model(twin.graph, {k: v for k, v in twin.weights.items() if k not in scales})
+    return _without_grids(model, {"weight_bits": None, "activations": None}, scales)
 
 
 def with_ranges_found_running(model: Model) -> Model:
     """The same integer weights, but every integer layer finds its input's range while running."""
-    return _without_grids(model, {"activations": "dynamic"})
+    return _without_grids(model, {"activations": "dynamic"}, set())
 
 
-def _without_grids(model: Model, integer: Mapping[str, str | None]) -> Model:
-    """The model without quantize nodes; integer: new attributes of the nodes that have them."""
+def _without_grids(model: Model, integer: Mapping[str, str | None], gone: set[str]) -> Model:
+    """The model without quantize nodes. integer: new values of attributes, where they are. gone: weights to drop."""
     renamed = {n.name: n.inputs[0] for n in model.graph if n.op == "quantize"}
     nodes = [n.with_attrs(**{k: v for k, v in integer.items() if k in n.attrs}) for n in model.graph]
-    nodes = [n for n in nodes if n.op != "quantize"]
-    gone = {f"{n}.{p}" for n in renamed for p in ("scale", "zero_point")}
-    return Model(_redirect(model.graph, nodes, renamed), {k: v for k, v in model.weights.items() if k not in gone})
+    gone = gone | {f"{n}.{p}" for n in renamed for p in ("scale", "zero_point")}
+    graph = _redirect(model.graph, [n for n in nodes if n.op != "quantize"], renamed)
+    return Model(graph, {k: v for k, v in model.weights.items() if k not in gone})
 
 
 def _redirect(graph: Graph, nodes: list[Node], renamed: dict[str, str]) -> Graph:
