@@ -11,7 +11,8 @@ import click
 def command(bundle: Path, folder: Path) -> None:
     """Write the ONNX file of BUNDLE into FOLDER so that Hugging Face's Optimum opens it with from_pretrained.
 
-    For image and text classifiers. The other way round, `compress quantize` takes a folder that Optimum exported.
+    For image and text classifiers; the bundle of a text recipe is such a folder already. The other way round,
+    `compress quantize` takes a folder that Optimum exported.
     """
     from compress.export.huggingface import write_huggingface
 

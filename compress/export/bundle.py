@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from compress import __version__
 from compress.errors import ExportError
+from compress.export.huggingface import text_files, to_json
 
 _REFERENCE = "reference.npz"
 _STATISTICS = "statistics.json"
@@ -71,6 +72,9 @@ def write_bundle(
             fix = "give preprocessing.with_tokenizer(content of tokenizer.json)"
             raise ExportError("the tokenizer of these texts is not open", f"bundle {folder.name}", fix)
         extra[preprocessing.tokenizer] = preprocessing.content
+        if "onnx" in files:
+            opened = text_files(labels, preprocessing, preprocessing.content)
+            extra |= {path: to_json(content) for path, content in opened.items()}
     if statistics is not None:
         extra[_STATISTICS] = statistics
     work = _fresh(folder, "new")

@@ -206,6 +206,8 @@ class Walk:
         inputs = {f.plan.format: f.sha256 for f in chosen} | {"data": self.handle.fingerprint}
         facts = {"name": self.recipe.name, "task": self.recipe.task, "order": [f.plan.format for f in chosen],
                  "statistics": STATISTICS_VERSION}  # fmt: skip
+        if self.recipe.task == "text-classification":
+            facts["opened_by_optimum"] = True  # bundles made before hold no config.json
         tools = {k: v for f in chosen for k, v in record.versions(record.ENGINES[f.plan.format]).items()}
         key = make_key("bundle", facts, version=exports.VERSION, inputs=inputs, seed=0, tools=tools)
 

@@ -94,7 +94,7 @@ def test_the_bundle_takes_strings(ran, engine):
     assert (good.label, bad.label) == ("up", "thumbs down")
     assert [p.label for p in awkward] == [p.label for p in alone]
     names = {p.name for p in (ran.folder / "runs/tiny_text/bundle").iterdir()}
-    assert {"manifest.json", "model.onnx", "model.tflite", "tokenizer.json"} <= names
+    assert {"manifest.json", "model.onnx", "model.tflite", "tokenizer.json", "config.json"} <= names
 
 
 def test_both_files_say_the_same_of_awkward_texts(ran):

@@ -17,6 +17,8 @@ from compress.export.onnx import to_onnx
 from compress.model.module import initial_model
 from compress.model.nets import build_net
 from compress.quantize_result import load
+from tests.chain.conftest import Cli
+from tests.unit.model.text_folders import write_bert
 
 HOME = Path(os.environ.get("COMPRESS_INTEROP") or Path.home() / ".cache" / "compress-interop")
 OPTIMUM = HOME / "optimum" / "bin" / "python"
@@ -32,6 +34,21 @@ model = {cls}.from_pretrained({folder!r})
 inputs = {{name: torch.from_numpy(array) for name, array in np.load({data!r}).items()}}
 np.save({answer!r}, model(**inputs).logits.numpy())
 print(json.dumps(model.config.id2label))
+"""
+READ = """
+import json, numpy as np
+from optimum.onnxruntime import ORTModelForSequenceClassification
+from transformers import AutoTokenizer, pipeline
+model = ORTModelForSequenceClassification.from_pretrained({folder!r})
+tokenizer = AutoTokenizer.from_pretrained({folder!r})
+texts = json.loads({texts!r})
+inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+answers = dict(together=model(**inputs).logits.numpy())
+inputs["attention_mask"] = (inputs["input_ids"] != tokenizer.pad_token_id).long()  # as other callers give it
+answers["masked"] = model(**inputs).logits.numpy()
+answers["alone"] = np.concatenate([model(**tokenizer(t, truncation=True, return_tensors="pt")).logits for t in texts])
+np.savez({answer!r}, **answers)
+print(json.dumps(pipeline("text-classification", model=model, tokenizer=tokenizer)(texts, truncation=True)))
 """
 EXPORT = """
 import torch
@@ -70,6 +87,42 @@ def test_optimum_opens_an_image_bundle_unchanged_and_gives_the_same_logits(tmp_p
     with edge_runtime.load(tmp_path / "bundle") as ours:
         assert np.allclose(np.load(tmp_path / "y.npy"), ours.logits(raw), atol=1e-5)
     assert list(json.loads(said).values()) == labels
+
+
+TEXT_RECIPE = """\
+version: 1
+name: films
+task: text-classification
+data: {csv: said.csv, text: said, label: side, max_length: 16, lengths: [8, 16], calibration: 32}
+teacher: {hf: bert, train: {epochs: 6, learning_rate: 0.003, batch_size: 16}}
+stages:
+  - quantize: {how: static}
+export: [onnx]
+measure: {profile: smoke}
+allow_slower: true
+"""
+
+
+def test_optimum_opens_the_bundle_of_a_text_recipe_as_it_is(tmp_path):
+    cli = Cli(tmp_path)
+    write_bert(tmp_path / "bert", kind="BertModel", spread=0.1)
+    said = {"good": "thumbs up", "great": "thumbs up", "bad": "down", "dull": "down"}
+    rows = [f"{start} {word},{side}" for word, side in said.items() for start in ("the film is", "it was") * 20]
+    (tmp_path / "said.csv").write_text("\n".join(["said,side", *rows]) + "\n")
+    (tmp_path / "recipe.yaml").write_text(TEXT_RECIPE)
+    cli("run", "recipe.yaml")
+    bundle = tmp_path / "runs/films/bundle"
+    texts = ["The film is GREAT", "it was dull", "", "\U0001f600 good", "the film is great " * 9]
+
+    said = in_optimum(READ, folder=str(bundle), texts=json.dumps(texts), answer=str(tmp_path / "y.npz"))
+
+    with edge_runtime.load(bundle) as ours:
+        logits, labels = ours.logits(texts), [p.label for p in ours.predict_batch(texts)]
+    theirs = np.load(tmp_path / "y.npz")
+    for name in ("together", "masked", "alone"):
+        assert np.allclose(theirs[name], logits, atol=1e-5), name
+    assert [row["label"] for row in json.loads(said)] == labels
+    assert len(set(labels)) == 2
 
 
 @pytest.fixture(scope="module")
