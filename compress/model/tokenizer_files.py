@@ -65,7 +65,7 @@ def check_tokenizer(content: bytes, vocabulary: int, pad_id: int, where: str) ->
     Raises:
         ModelError: with what does not fit.
     """
-    fix = "give the tokenizer.json that came with the model"
+    fix = "give the tokenizer.json that came with the model; `net: bert` takes its size as args: {vocabulary: ...}"
     pieces = vocabulary_of(content, where)
     highest = max(pieces.values(), default=0)
     if highest >= vocabulary:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compress.errors import CodeRefusedError, DataError, FactoryError, MissingExtraError, ModelError
 from compress.model.graph import Graph
-from compress.model.nets import ALL_NETS
+from compress.model.nets import ALL_NETS, TEXT_NETS
 from compress.recipe.check_stages import Chain, check_stage
 from compress.recipe.document import KeyPath, Problem
 from compress.recipe.facts import DataShape, data_shape, net_graph
@@ -62,6 +62,10 @@ def check(parts: Parts) -> list[Problem]:
     _check_task(parts, problems)
     _check_augment(parts, problems)
     teacher = _check_net(parts.teacher, ("teacher",), shape, problems)
+    brings_none = parts.teacher is not None and parts.teacher.net in TEXT_NETS
+    if brings_none and parts.data is not None and parts.data.is_text and parts.data.tokenizer is None:
+        text = "missing; a net brings no tokenizer; name a tokenizer.json, or a folder that holds one"
+        problems.append(Problem(("data", "tokenizer"), text))
     if parts.teacher is not None and parts.teacher.net is not None and parts.teacher.train is None:
         text = "a net begins with random weights; add `train: {epochs: 10}`, or give a checkpoint instead"
         problems.append(Problem(("teacher",), text))

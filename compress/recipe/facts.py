@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 TEXT: Shape = ()  # the input shape of texts: only a tokenizer and a model say how long
-_MAX_WIDTH, _MAX_ENTRIES, _MAX_NODES = 4096, 16, 2000  # of a net's arguments; far beyond what fits an edge device
+# Of a net's arguments; far beyond what fits an edge device.
+_MAX_WIDTH, _MAX_ENTRIES, _MAX_NODES, _MAX_VOCABULARY = 4096, 16, 2000, 1_000_000
 GESTURES_LENGTH = 128  # readings in a window of the gestures where the recipe names none: 2.6 s
 
 
@@ -111,8 +112,12 @@ def net_graph(config: NetConfig, data: DataShape | None, seed: int = 0, teacher:
         graph = _hub_graph(config.hf, config.revision, data)
     else:
         assert config.net is not None  # the schema asks for exactly one of them
+        if config.net in ALL_NETS and data.is_text != (config.net in TEXT_NETS):
+            fitting = sorted(n for n in ALL_NETS if (n in TEXT_NETS) == data.is_text)
+            takes, has = ("numbers", "texts") if data.is_text else ("texts", "numbers")
+            raise ModelError(f"it takes {takes}, the data are {has}", config.net, f"choose {' or '.join(fitting)}")
         _check_args(config.net, config.args)
-        shape = (data.max_length,) if data.is_text and config.net in TEXT_NETS else data.input_shape
+        shape = (data.max_length,) if data.is_text else data.input_shape
         graph = build_net(config.net, dict(config.args), shape, data.classes)
     if graph is not None:
         named = str(getattr(config, config.origin))
@@ -199,11 +204,12 @@ def _check_args(net: str, args: dict[str, Any]) -> None:
             size *= len(value) if isinstance(value, (list, tuple)) else 1
             continue  # a net spelled out: its builder checks each item
         least = min(default) if many and min(default) < 1 else 1
+        most = _MAX_VOCABULARY if key == "vocabulary" else _MAX_WIDTH
         entries = value if many and isinstance(value, (list, tuple)) else [value]
         right_sort = many == isinstance(value, (list, tuple)) and 1 <= len(entries) <= _MAX_ENTRIES
-        if not right_sort or not all(type(v) is int and least <= v <= _MAX_WIDTH for v in entries):
+        if not right_sort or not all(type(v) is int and least <= v <= most for v in entries):
             want = "a list of 1 to 16 whole numbers" if many else "a whole number"
-            raise ModelError(f"{key}: want {want} from {least} to {_MAX_WIDTH}, got {value!r}", net, "correct it")
+            raise ModelError(f"{key}: want {want} from {least} to {most}, got {value!r}", net, "correct it")
         size *= len(entries) if many else (value if key == "blocks" else 1)
     if size > _MAX_NODES:
         raise ModelError(f"{size} blocks; at most {_MAX_NODES}", net, "make it shallower")

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 
+from compress.errors import RecipeError
 from compress.model.checkpoint import load_checkpoint, save_checkpoint
 from compress.model.model import Model
 from compress.model.nets import build_net
@@ -18,6 +19,7 @@ from compress.stages.placement import place_quantizers
     ("old", "new", "line"),
     [
         ("  train: {epochs: 2}\n", "", "line 4: teacher: a net begins with random weights; add `train: {epochs: 10}`"),
+        ("net: mlp\n", "net: bert\n", "teacher.net: bert: it takes texts, the data are numbers; choose ds-cnn or mlp"),
         ("width: 8", "with: 8", "line 7: student.args.with: ds-cnn takes no 'with'; did you mean 'width'?"),
         ("width: 8", "width: wide", "line 7: student.args: ds-cnn: width: want a whole number from 1 to 4096, got"),
         ("width: 8", "width: 0", "line 7: student.args: ds-cnn: width: want a whole number from 1 to 4096, got 0"),
@@ -247,3 +249,31 @@ def test_shapes_come_from_the_head_of_npz_files(tmp_path, change, problems):
     assert "x_train has shape (3,)" in problems(three)[0]
     path.write_bytes(b"PK\x03\x04nonsense")
     assert "d.npz: it cannot be read" in problems(three)[0]
+
+
+TEXTS = """
+version: 1
+name: texts
+task: text-classification
+data: {{source: movie-sentences{tokenizer}}}
+teacher: {{net: {teacher}, train: {{epochs: 1}}}}
+export: [onnx]
+"""
+
+
+@pytest.mark.parametrize(
+    ("teacher", "tokenizer", "want"),
+    [
+        ("bert", "", "data.tokenizer: missing; a net brings no tokenizer"),
+        ("mlp", ", tokenizer: .", "teacher.net: mlp: it takes numbers, the data are texts; choose bert"),
+        ("bert, args: {vocabulary: 2000000}", ", tokenizer: .", "want a whole number from 1 to 1000000"),
+    ],
+)
+def test_nets_that_do_not_go_with_texts(teacher, tokenizer, want):
+    with pytest.raises(RecipeError) as error:
+        parse_recipe(TEXTS.format(teacher=teacher, tokenizer=tokenizer), "r.yaml")
+    assert want in str(error.value)
+
+
+def test_bert_with_the_vocabulary_it_has_by_default():
+    assert parse_recipe(TEXTS.format(teacher="bert", tokenizer=", tokenizer: ."), "r.yaml").teacher.net == "bert"
