@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.errors import ExportError
+from compress.export.joined import JOINT
 
 Kernel = Literal["integer", "float", "dynamic-integer"]
 
@@ -204,6 +205,7 @@ def _numpy_type(kind: int) -> Any:
 def _counts(
     found: dict[str, Kernel], operators: Iterable[str], size: int, weights: Iterable[NDArray[Any]]
 ) -> Counts:  # fmt: skip
+    found = {name: kernel for joint, kernel in found.items() for name in joint.split(JOINT)}
     arrays = list(weights)
     total = sum(prod(a.shape) for a in arrays)
     zeros = sum(int((a == 0).sum()) for a in arrays)

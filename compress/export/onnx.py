@@ -18,6 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from compress.export.joined import join_projections
 from compress.export.lowering import Grid, Parameters, Program, Step, Value, lower
 from compress.export.onnx_text import TextWriter
 from compress.model.graph import FLOATING
@@ -41,7 +42,7 @@ def to_onnx(model: Model, *, name: str) -> bytes:
     Raises:
         ExportError: the graph does not end in a vector of logits.
     """
-    program = lower(model)
+    program = join_projections(lower(model))
     writer = _Writer(program)
     for step in program.steps:
         writer.write(step)
@@ -224,6 +225,12 @@ class _Writer:
         """Emit an operator; returns the name of its output."""
         out = out or next(self.names)
         self.nodes.append(helper.make_node(op, inputs, [out], **attrs))
+        return out
+
+    def split(self, x: str, parts: int, axis: int) -> list[str]:
+        """Emit a Split; returns the names of its equal parts."""
+        out = [next(self.names) for _ in range(parts)]
+        self.nodes.append(helper.make_node("Split", [x], out, axis=axis))
         return out
 
 

@@ -28,6 +28,9 @@ class Writer(Protocol):
     def node(self, op: str, inputs: list[str], out: str | None = None, **attrs: Any) -> str:
         """Emit an operator."""
 
+    def split(self, x: str, parts: int, axis: int) -> list[str]:
+        """Names of the equal parts of a tensor."""
+
     def constant(self, array: NDArray[Any] | np.generic) -> str:
         """Name of an initializer."""
 
@@ -45,25 +48,22 @@ class TextWriter:
         emit(step, self.w.tensor(step.output))
 
     def _embedding(self, step: Step, out: str) -> None:
-        p, ids = step.parameters, step.inputs[0]
+        """(N, L, features), the only operator's output that is not stored one row a token: positions follow."""
+        p, ids = step.parameters, self.w.tensor(step.inputs[0])
         assert p is not None
-        flat = self._once("flat", lambda: self.w.node("Reshape", [self.w.tensor(ids), self._numbers(-1)]))
-        table = [self.w.constant(p.weight), flat]
         if p.scale is None:
-            self.w.node("Gather", table, out, name=step.name)
+            self.w.node("Gather", [self.w.constant(p.weight), ids], out, name=step.name)
             return
-        rows = self.w.node("Cast", [self.w.node("Gather", table, name=step.name)], to=TensorProto.FLOAT)
-        scales = self.w.node("Gather", [self.w.constant(p.scale[:, np.newaxis]), flat])
-        self.w.node("Mul", [rows, scales], out)
+        rows = self.w.node("Gather", [self.w.constant(p.weight), ids], name=step.name)
+        scales = self.w.node("Gather", [self.w.constant(p.scale[:, np.newaxis]), ids])
+        self.w.node("Mul", [self.w.node("Cast", [rows], to=TensorProto.FLOAT), scales], out)
 
     def _positions(self, step: Step, out: str) -> None:
         assert step.parameters is not None
         x, features = step.inputs[0], step.output.shape[1]
-        shape = self._shape()
-        length = self.w.node("Slice", [shape, self._numbers(1), self._numbers(2)])
+        length = self.w.node("Slice", [self._shape(), self._numbers(1), self._numbers(2)])
         table = self.w.node("Slice", [self.w.constant(step.parameters.weight), self._numbers(0), length])
-        texts = self.w.node("Reshape", [self.w.real(x), self._sizes(features)])
-        self.w.node("Reshape", [self.w.node("Add", [texts, table]), self._numbers(-1, features)], out)
+        self.w.node("Reshape", [self.w.node("Add", [self.w.real(x), table]), self._numbers(-1, features)], out)
 
     def _layer_norm(self, step: Step, out: str) -> None:
         p = step.parameters
@@ -85,27 +85,31 @@ class TextWriter:
     def _attention(self, step: Step, out: str) -> None:
         """softmax(q k' / sqrt(features of a head) + mask) v, per head."""
         heads, features = step.attrs["heads"], step.attrs["head_features"]
-        shape = self._sizes(heads, features)
-        query, key, value = (self.w.real(x) for x in step.inputs[:3])
-        # The factor comes first: between bare dequantizers ONNX Runtime would make the product integer, unsigned times
-        # unsigned, which is slow, and it would be no part of the model that was trained.
-        query = self.w.node("Mul", [query, self.w.constant(np.float32(features**-0.5))])
-        query = self.w.node("Transpose", [self.w.node("Reshape", [query, shape])], perm=[0, 2, 1, 3])
-        key = self.w.node("Transpose", [self.w.node("Reshape", [key, shape])], perm=[0, 2, 3, 1])
-        value = self.w.node("Transpose", [self.w.node("Reshape", [value, shape])], perm=[0, 2, 1, 3])
-        scores = self.w.node("Add", [self.w.node("MatMul", [query, key]), self._mask(step.inputs[3])])
+        if len(step.inputs) == 2:
+            texts = self.w.node("Reshape", [self.w.real(step.inputs[0]), self._sizes(-1, features)])
+            query, key, value = self.w.split(texts, 3, axis=2)
+        else:
+            shape = self._sizes(heads, features)
+            query, key, value = (self.w.node("Reshape", [self.w.real(x), shape]) for x in step.inputs[:3])
+            # The factor comes first: between bare dequantizers ONNX Runtime would make the product integer, unsigned
+            # times unsigned, which is slow, and it would be no part of the model that was trained.
+            query = self.w.node("Mul", [query, self.w.constant(np.float32(features**-0.5))])
+        query, key, value = (
+            self.w.node("Transpose", [x], perm=perm)
+            for x, perm in ((query, [0, 2, 1, 3]), (key, [0, 2, 3, 1]), (value, [0, 2, 1, 3]))
+        )
+        mask = self._once("mask", lambda: self.w.node("Unsqueeze", [self._padding(step.inputs[-1]), self._numbers(1)]))
+        scores = self.w.node("Add", [self.w.node("MatMul", [query, key]), mask])
         mixed = self.w.node("MatMul", [self.w.node("Softmax", [scores], axis=-1), value])
         rows = self.w.node("Transpose", [mixed], perm=[0, 2, 1, 3])
         self.w.node("Reshape", [rows, self._numbers(-1, heads * features)], out)
 
     def _token_mean(self, step: Step, out: str) -> None:
-        """The mean over a text's own tokens, as a product with their equal shares."""
+        """The mean over a text's own tokens, as a product with their shares: a softmax of what padding is given."""
         x, ids = step.inputs
-        real = self.w.node("Cast", [self.w.node("Not", [self._padding(ids)])], to=TensorProto.FLOAT)
-        share = self.w.node("Div", [real, self.w.node("ReduceSum", [real, self._numbers(1)], keepdims=1)])
-        share = self.w.node("Unsqueeze", [share, self._numbers(1)])
+        shares = self.w.node("Softmax", [self._padding(ids)], axis=-1)
         texts = self.w.node("Reshape", [self.w.real(x), self._sizes(x.shape[1])])
-        self.w.node("Reshape", [self.w.node("MatMul", [share, texts]), self._numbers(-1, x.shape[1])], out)
+        self.w.node("Reshape", [self.w.node("MatMul", [shares, texts]), self._numbers(-1, x.shape[1])], out)
 
     def _first_token(self, step: Step, out: str) -> None:
         x = step.inputs[0]
@@ -115,19 +119,14 @@ class TextWriter:
     # -- what the ids tell, computed once -------------------------------------------------------------------------
 
     def _padding(self, ids: Value) -> str:
-        """(N, L) bool."""
-        pad = self.w.constant(np.int64(self.pad_id))
-        return self._once("padding", lambda: self.w.node("Equal", [self.w.tensor(ids), pad]))
-
-    def _mask(self, ids: Value) -> str:
-        """(N, 1, 1, L), what is added to scores."""
+        """(N, 1, L), what is added to scores: 0, and much less for padding."""
 
         def make() -> str:
-            real = self.w.node("Cast", [self._padding(ids)], to=TensorProto.FLOAT)
-            scores = self.w.node("Mul", [real, self.w.constant(PADDING_SCORE)])
-            return self.w.node("Unsqueeze", [scores, self._numbers(1, 2)])
+            padding = self.w.node("Equal", [self.w.tensor(ids), self.w.constant(np.int64(self.pad_id))])
+            scores = self.w.node("Where", [padding, *map(self.w.constant, (PADDING_SCORE, np.float32(0)))])
+            return self.w.node("Unsqueeze", [scores, self._numbers(1)])
 
-        return self._once("mask", make)
+        return self._once("padding", make)
 
     def _shape(self) -> str:
         """(2,): N and L."""

@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from compress.errors import ExportError
 from compress.export.flatbuffer import Operator, Quantization, Tensor
+from compress.export.joined import join_projections
 from compress.export.lowering import Grid, Parameters, Program, Step, Value, lower
 from compress.export.tflite_tensors import ACTIVATIONS, CONV_VERSION, SHIFT, Tensors, of_pixels, signed
 from compress.export.tflite_text import text_file
@@ -35,7 +36,7 @@ def to_tflite(model: Model, *, name: str, float16: bool = False, lengths: Sequen
         ExportError: the graph holds what TFLite cannot express, a weight does not fit float16, or a length is too much.
     """
     if model.graph.pad_id is not None:
-        program = lower(with_ranges_found_running(model))
+        program = join_projections(lower(with_ranges_found_running(model)))
         return text_file(program, lengths or program.input.shape, float16)
     return _written(lower(model), float16).file.pack(name)
 

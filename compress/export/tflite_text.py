@@ -93,9 +93,13 @@ class _Writer(Tensors):
     def _attention(self, step: Step) -> int:
         """softmax(q k' / sqrt(features of a head) + mask) v, per head."""
         heads, features = step.attrs["heads"], step.attrs["head_features"]
-        shape, scores = (1, self.length, heads, features), (1, heads, self.length, self.length)
-        query, key, value = (self._swap(self._reshape(self._read(x), *shape)) for x in step.inputs[:3])
-        query = self._mul(query, self.constant(np.full(1, features**-0.5, np.float32)))
+        read = [self._heads(self._read(x), features) for x in step.inputs[:-1]]
+        if len(read) == 1:
+            query, key, value = self._split(read[0], 3)
+        else:
+            query, key, value = read
+            query = self._mul(query, self.constant(np.full(1, features**-0.5, np.float32)))
+        scores = (1, heads, self.length, self.length)
         products = self._product(query, key, scores, turned=True)
         soft = schema.SoftmaxOptionsT()
         soft.beta = 1.0
@@ -166,6 +170,19 @@ class _Writer(Tensors):
     def _slice(self, x: int, *shape: int) -> int:
         """The first rows."""
         return self._emit(_OP.SLICE, [x, self._numbers(0, 0), self._numbers(*shape)], shape, schema.SliceOptionsT())
+
+    def _heads(self, x: int, features: int) -> int:
+        """(1, heads, length, features) from one row a token."""
+        return self._swap(self._reshape(x, 1, self.length, self._shape(x)[1] // features, features))
+
+    def _split(self, x: int, parts: int) -> list[int]:
+        """Equal parts along axis 1."""
+        first, wide, *rest = self._shape(x)
+        options = schema.SplitOptionsT()
+        options.numSplits = parts
+        out = tuple(self.file.add(Tensor((first, wide // parts, *rest), "float32")) for _ in range(parts))
+        self.file.operators.append(Operator(_OP.SPLIT, 1, (self._numbers(1), x), out, options))
+        return list(out)
 
     def _swap(self, x: int) -> int:
         """The two axes in the middle change places."""

@@ -79,7 +79,7 @@ def test_layers_compute_in_integers_in_every_subgraph():
     assert counts.layer_kernels["embedding"] == "integer"
     assert {counts.layer_kernels[n] for n in linear} == {"dynamic-integer"}
     assert counts.kernels == {"integer": 1, "dynamic-integer": 13, "float": 5}  # products between tokens, and the mean
-    assert counts.operators["CONV_2D"] == 13  # of one signature, not of all
+    assert counts.operators["CONV_2D"] == 9  # of one signature, not of all; query, key and value are one
 
 
 def test_a_float_layer_in_one_subgraph_alone_is_noticed():
