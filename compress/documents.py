@@ -31,3 +31,12 @@ def read_document(path: Path, kind: type[Document], *, format: str, version: int
         first = error.errors()[0]
         where = f"{path}: {'.'.join(map(str, first['loc']))}"
         raise UsageError(f"it is damaged: {first['msg']}", where, fix) from error
+
+
+def format_of(path: Path) -> str:
+    """What a JSON file says it is; "" of a file that says nothing or cannot be read, which its reader will name."""
+    try:
+        doc = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(doc.get("format", "")) if isinstance(doc, dict) else ""

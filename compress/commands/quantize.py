@@ -74,7 +74,8 @@ def command(
 
         console.print(render(open_all(model, options)))
         return
-    from compress.report.given import table, write_reports
+    from compress.report.given_page import write_reports
+    from compress.report.given_text import table
 
     def progress(note: str) -> None:
         if not quiet:

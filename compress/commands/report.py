@@ -1,6 +1,7 @@
 """`compress report`: a finished run's reports, built again."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,7 +9,8 @@ import click
 @click.command("report", short_help="Rebuild the reports of a finished run.")
 @click.argument("run_folder", type=click.Path(path_type=Path))
 def command(run_folder: Path) -> None:
-    """Rebuild the reports of a finished run from its result.json and print the table.
+    """Rebuild the reports of a finished run, of `compress run` or `compress quantize`, from its result.json and print
+    the table.
 
     Given a monitor's SQLite file from a device, draw that: traffic, drift, alarms and accuracy over time.
     """
@@ -21,13 +23,33 @@ def command(run_folder: Path) -> None:
 
         click.echo(write_watch_report(run_folder))
         return
+    path = run_folder / "result.json" if run_folder.is_dir() else run_folder
+    table, written = _quantized(path) if _is_quantized(path) else _ran(path)
+    Console().print(table)
+    for file in written:
+        click.echo(file)
+
+
+def _is_quantized(path: Path) -> bool:
+    from compress.documents import format_of
+    from compress.quantize_result import FORMAT
+
+    return format_of(path) == FORMAT
+
+
+def _quantized(path: Path) -> tuple[Any, tuple[Path, ...]]:
+    from compress.quantize_result import load
+    from compress.report.given_page import write_reports
+    from compress.report.given_text import table
+
+    result = load(path)
+    return table(result), write_reports(result, path.parent)
+
+
+def _ran(path: Path) -> tuple[Any, tuple[Path, ...]]:
     from compress.report.build import write_reports
     from compress.report.table import render
     from compress.result import load_result
 
-    path = run_folder / "result.json" if run_folder.is_dir() else run_folder
     result = load_result(path)
-    written = write_reports(result, path.parent)
-    Console().print(render(result))
-    for file in written:
-        click.echo(file)
+    return render(result), write_reports(result, path.parent)

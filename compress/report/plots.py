@@ -46,10 +46,11 @@ def strips(rows: Sequence[Strip], *, width: int, about: str) -> Markup:
         y = first + tall + 10
         parts.append(tag("line", x1=side + 12.0, x2=width - 16.0, y1=y - 7, y2=y - 7, class_="grid"))
     ticks = x.ticks(max(3, width // 95))
+    digits = next((d for d in (2, 3) if all(math.isclose(float(f"{t:.{d - 1}e}"), t) for t in ticks)), 4)
     axis = [
         (
             tag("line", x1=x(t), x2=x(t), y1=2.0, y2=y - 6, class_="grid"),
-            tag("text", words.tick(words.significant(t, 2)), x=x(t), y=y + 10, class_="tick mid"),
+            tag("text", words.tick(words.significant(t, digits)), x=x(t), y=y + 10, class_="tick mid"),
         )
         for t in ticks
     ]

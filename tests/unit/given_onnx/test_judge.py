@@ -10,7 +10,7 @@ from compress.errors import UsageError
 from compress.given_onnx.compare import fidelity
 from compress.given_onnx.judge import Limits, choose_judge, complaint
 from compress.given_onnx.run import Options, open_all, quantize_file
-from compress.report.given import cells, markdown
+from compress.report.given_text import cells, markdown
 from tests.unit.onnx_file import nets
 
 RNG = np.random.default_rng(1)
@@ -100,7 +100,7 @@ def test_the_result_names_the_judge_and_its_reason(embedder, tmp_path):
 
     assert (result.judge, result.limits) == ("values", {"min_cosine": 0.99})
     assert result.files[1].test[0].sqnr_db is not None
-    assert "Outputs judged as values: 'embedding' may be an embedding" in markdown(result)
+    assert "Judged as: values, as 'embedding' may be an embedding" in markdown(result)
     kept = cells(result.files[1], result)[3]
     assert kept.startswith("cosine ")
     assert "equal" not in kept

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import edge_runtime
@@ -15,7 +16,8 @@ from compress.cli import main
 from compress.errors import ExportError, ModelError, UsageError
 from compress.given_onnx.run import FLOAT, Options, choose, open_all, quantize_file
 from compress.quantize_result import FileRow, load
-from compress.report.given import markdown, page, write_reports
+from compress.report.given_page import render, write_reports
+from compress.report.given_text import markdown
 from compress.result import Latency
 from tests.unit.onnx_file import nets
 
@@ -52,6 +54,24 @@ def test_it_leaves_a_bundle_that_checks_itself_and_the_file_beside_it(finished):
     assert result.shipped in ("static", "static-layers")
 
 
+def test_compress_report_writes_the_same_reports_again(finished, tmp_path):
+    result, folder = finished
+    written = write_reports(result, folder / "out")
+    kept = {path.name: path.read_bytes() for path in written}
+    shutil.copy(folder / "out" / "result.json", tmp_path)
+
+    done = CliRunner().invoke(main, ["report", str(tmp_path)])
+
+    assert done.exit_code == 0, done.output
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.suffix != ".json"} == kept
+    assert "ships" in done.output
+    assert str(tmp_path / "report.html") in done.output
+    doc = json.loads((tmp_path / "result.json").read_text())
+    (tmp_path / "result.json").write_text(json.dumps({**doc, "files": 3}))
+    done = CliRunner().invoke(main, ["report", str(tmp_path)])
+    assert (done.exit_code, "it is damaged" in done.output) == (2, True)
+
+
 def test_the_result_holds_the_evidence_and_reads_back(finished):
     result, folder = finished
     first, static, layers = result.files
@@ -72,7 +92,7 @@ def test_the_result_holds_the_evidence_and_reads_back(finished):
 def test_the_reports_say_what_came_of_it(finished):
     result, folder = finished
     written = write_reports(result, folder / "out")
-    text, html = markdown(result), page(result)
+    text, html = markdown(result), render(result)
 
     assert {p.name for p in written} == {"report.html", "report.md"}
     assert f"int8 ({result.shipped}) ships" in text.replace("\\", "")

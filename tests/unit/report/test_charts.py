@@ -84,3 +84,10 @@ def test_a_curve_says_where_it_ends() -> None:
     svg = curve([0.5, 0.9, 0.8], title="validation accuracy", about="rises")
     assert ">0.800<" in svg
     assert ">3<" in svg
+
+
+def test_no_two_ticks_of_a_timing_read_alike() -> None:
+    svg = strips([Strip("int8", ((0.065, 0.0821, 0.106),), 0.08, True)], width=1040, about="timings")
+    labels = re.findall(r'class="tick mid"[^>]*>([^<]+)<', svg)
+    assert len(labels) > 5
+    assert len(set(labels)) == len(labels)
