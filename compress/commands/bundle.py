@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
+from compress.commands._bundle import BUNDLE
 
 
 @click.group("bundle", short_help="Sign bundles and check signatures.")

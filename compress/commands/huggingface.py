@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from compress.commands._bundle import BUNDLE
+
 
 @click.command("huggingface", short_help="Write a text bundle for Hugging Face Optimum.")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@BUNDLE
 @click.argument("folder", type=click.Path(path_type=Path))
 def command(bundle: Path, folder: Path) -> None:
     """Write the ONNX file of BUNDLE into FOLDER so that Hugging Face's Optimum opens it with from_pretrained.

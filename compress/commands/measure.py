@@ -5,10 +5,12 @@ from typing import Any
 
 import click
 
+from compress.commands._bundle import BUNDLE, BundlePath
+
 
 @click.command("measure", short_help="Latency, memory and energy of a bundle on devices.")
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--vs", "other", type=click.Path(path_type=Path), help="Another bundle, timed beside this one.")
+@BUNDLE
+@click.option("--vs", "other", type=BundlePath(), help="Another bundle, timed beside this one.")
 @click.option("--device", "names", multiple=True, metavar="NAME", help="Where; several are measured at once.  [cpu]")
 @click.option("--devices", "file", type=click.Path(path_type=Path), help="The devices.yaml; see `compress devices`.")
 @click.option(

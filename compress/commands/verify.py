@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
+from compress.commands._bundle import BundlePath
+
 DEFAULT = "haswell,nehalem,cortex-a53,cortex-a72,cortex-a76"
 
 
 @click.command("verify", short_help="Is a file right on CPUs that are not here?")
-@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("bundle", type=BundlePath(exists=True, file_okay=False))
 @click.option("--data", type=click.Path(path_type=Path), help="A recipe (its test split) or an .npz with x and y.")
 @click.option("--cpu", "cpus", default=DEFAULT, show_default=True, help="CPUs, separated by commas.")
 @click.option("--engine", "formats", multiple=True, type=click.Choice(["onnx", "tflite"]), help="Only this file.")

@@ -37,6 +37,14 @@ def test_two_bundles_are_compared(make_bundle):
     assert pair["ratio"] < 1
 
 
+def test_a_run_folder_stands_for_its_bundle(make_bundle, tmp_path):
+    make_bundle().rename(tmp_path / "bundle")
+
+    done = CliRunner().invoke(main, ["measure", str(tmp_path), "--profile", "smoke", "--json"])
+
+    assert json.loads(done.stdout)["bundle"] == str(tmp_path / "bundle")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
