@@ -10,12 +10,11 @@ import json
 import random
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.edge_worker import Timing, interleave, timings
+from edge_runtime.edge_worker import Timing, energy_windows, interleave, timings
 
 EVENT_RUNS = 100
 WARM_RUNS = 50  # compiling and choosing algorithms happens in these
@@ -125,26 +124,10 @@ def time_models(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def energy(job: dict[str, Any]) -> dict[str, Any]:
-    """Windows of work between two idle ones, as edge_worker.energy."""
+    """One model's windows of work, as `edge_worker.energy`."""
     (subject,) = job["subjects"]
     _, run, _ = opened(subject, job["device"])
-
-    def work(seconds: float) -> dict[str, Any]:
-        start, count = time.monotonic(), 0
-        while (now := time.monotonic()) < start + seconds or not count:
-            run()
-            count += 1
-        return {"start": start, "end": now, "inferences": count}
-
-    def idle() -> list[float]:
-        start = time.monotonic()
-        time.sleep(job["idle_s"])
-        return [start, time.monotonic()]
-
-    work(job["warmup_s"])
-    before = idle()
-    windows = [work(job["window_s"]) for _ in range(job["windows"])]
-    return {subject["name"]: {"idle": [before, idle()], "windows": windows}}
+    return {subject["name"]: energy_windows(run, job)}
 
 
 def main() -> None:

@@ -219,12 +219,17 @@ def _timed_ns(call: Callable[[], object]) -> int:
 
 
 def energy(job: dict[str, Any]) -> dict[str, Any]:
-    """Windows of uninterrupted work between two idle ones, for the coordinator, who reads the meter meanwhile.
-
-    The model is loaded and warm before the first idle window, so that idling means what it does between inferences.
-    """
+    """One model's windows of work, for the coordinator, who reads the meter meanwhile."""
     (subject,) = job["subjects"]
-    call = engine_call(opened(subject, job["threads"]))
+    return {subject["name"]: energy_windows(engine_call(opened(subject, job["threads"])), job)}
+
+
+def energy_windows(call: Callable[[], object], job: dict[str, Any]) -> dict[str, Any]:
+    """Windows of uninterrupted work between two idle ones.
+
+    call: one inference of a loaded model. It is warm before the first idle window, so that idling means what it does
+    between inferences.
+    """
 
     def work(seconds: float) -> dict[str, Any]:
         start, count = time.monotonic(), 0
@@ -241,7 +246,7 @@ def energy(job: dict[str, Any]) -> dict[str, Any]:
     work(job["warmup_s"])
     before = idle()
     windows = [work(job["window_s"]) for _ in range(job["windows"])]
-    return {subject["name"]: {"idle": [before, idle()], "windows": windows}}
+    return {"idle": [before, idle()], "windows": windows}
 
 
 def inspect(job: dict[str, Any]) -> dict[str, Any]:
