@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edge_runtime.quiet import without_engine_notice
 
 from compress.benchmark.host import host_facts
 from compress.comparison import Comparison, InvarianceRow
 from compress.run import record
 from compress.run.cache import make_key
-from compress.run.quiet import without_engine_notice
 from compress.run.walk import File, Walk, load_logits
 
 VERSION = 1  # of the comparison: raise it when the same logits give other rows

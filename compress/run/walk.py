@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edge_runtime.quiet import without_engine_notice
 from numpy.typing import NDArray
 
 from compress.benchmark.host import host_facts
@@ -30,7 +31,6 @@ from compress.run.extras import require
 from compress.run.folder import RunFolder
 from compress.run.models import ModelStep, origin_inputs, start_model
 from compress.run.progress import Display
-from compress.run.quiet import without_engine_notice
 from compress.run.recorder import Recorder
 from compress.run.texts import TokenizedHandle
 from compress.run.world import World

@@ -3,7 +3,7 @@
 The four files compute `logits = W x + b` on the same grid, so their answers can be held against numpy.
 """
 
-import os
+import functools
 
 import flatbuffers
 import numpy as np
@@ -11,6 +11,8 @@ import pytest
 from edge_runtime.files import file_info, npz_bytes
 from edge_runtime.manifest import Manifest, ModelFile, SelfTest, TensorInfo, write_manifest
 from edge_runtime.preprocessing import Preprocessing
+
+from tests.edge_runtime.engines_here import FORM
 
 try:
     from ai_edge_litert import schema_py_generated as tfl
@@ -22,8 +24,6 @@ except ImportError:
     helper = None
 
 NO_ONNX = "there is no wheel of onnx, with which this test makes its model, for this machine"
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests report to nobody; onnxruntime reads it when it is imported
 
 CLASSES, HEIGHT, WIDTH = 3, 4, 5
 SIZE = HEIGHT * WIDTH
@@ -73,11 +73,11 @@ def onnx_uint8_model():
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
 
 
-def tflite_model(*, int8):
+def tflite_model(*, int8=False, bias=BIAS):
     """One FULLY_CONNECTED operator, NHWC input of batch 1."""
     kind = tfl.TensorType.INT8 if int8 else tfl.TensorType.FLOAT32
     bias_q = np.round(BIAS / (IN_SCALE * W_SCALE)).astype(np.int32)
-    contents = [None, None, WEIGHT_Q if int8 else WEIGHT, bias_q if int8 else BIAS, None]
+    contents = [None, None, WEIGHT_Q if int8 else WEIGHT, bias_q if int8 else np.float32(bias), None]
     buffers = []
     for content in contents:
         buffer = tfl.BufferT()
@@ -172,6 +172,12 @@ def _onnx_model():
     if not helper:
         pytest.skip(NO_ONNX)
     return onnx_model
+
+
+@pytest.fixture
+def form_model():
+    """The maker of files of the format FORM, with a bias of one's own."""
+    return functools.partial(tflite_model, int8=False) if FORM == "tflite" else onnx_model
 
 
 @pytest.fixture

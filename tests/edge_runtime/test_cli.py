@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from edge_runtime.cli import main
 
+from tests.edge_runtime.engines_here import with_onnx
+
 
 @pytest.fixture
 def run(capsys):
@@ -54,6 +56,7 @@ def test_info_is_aligned_and_starts_no_engine(run, bundle, monkeypatch):
     assert json.loads(run("info", bundle, "--json")[1]) == json.loads((bundle / "manifest.json").read_text())
 
 
+@with_onnx
 def test_check_runs_every_engine_and_fails_when_one_fails(run, make_bundle):
     code, out, _ = run("check", make_bundle())
     assert code == 0
@@ -262,6 +265,7 @@ def test_text_for_an_image_model_and_nothing_at_all_are_refused(run, bundle):
     )
 
 
+@with_onnx
 def test_a_recording_is_cut_into_windows(run, tmp_path):
     from tests.edge_runtime.test_window_tensors import RAW, sensor_bundle
 
@@ -277,6 +281,7 @@ def test_a_recording_is_cut_into_windows(run, tmp_path):
     assert "17 rows are no whole number of windows" in run("predict", folder, tmp_path / "odd.csv")[2]
 
 
+@with_onnx
 def test_a_bundle_of_tensors_prints_its_outputs(run, tmp_path):
     from tests.edge_runtime.test_window_tensors import example, given_bundle
 

@@ -23,8 +23,16 @@ from edge_runtime.edge_protocol import (
 from edge_runtime.edge_stats import paired_ratio
 from edge_runtime.errors import EdgeError, EngineError, InputError
 
+from tests.edge_runtime.engines_here import FORM, timed
+
 BRIEF = Profile(processes=2, seconds=0.05, warmup_s=0.02, min_runs=20, starts=1, throughput_s=0.02)
 PACKAGE = Path(edge_runtime.__file__).parent
+
+
+def with_ours_first():
+    """The environment of a program that imports this edge_runtime."""
+    path = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +50,7 @@ def document(module_bundle):
     return found, steps
 
 
+@timed
 def test_every_process_of_every_model_is_kept_raw(document):
     models, (pair,) = document[0]["models"], document[0]["pairs"]
 
@@ -52,6 +61,7 @@ def test_every_process_of_every_model_is_kept_raw(document):
     assert {p["beside"] for p in models["tflite"]["processes"]} == {"onnx"}
 
 
+@timed
 def test_both_engines_were_timed_under_one_protocol_and_say_who_they_are(document):
     models = document[0]["models"]
 
@@ -67,6 +77,7 @@ def test_both_engines_were_timed_under_one_protocol_and_say_who_they_are(documen
         assert 10e6 < model["starts"][0]["base_memory_bytes"] < model["starts"][0]["peak_memory_bytes"] < 1e9
 
 
+@timed
 def test_the_document_is_json_with_the_machine_beside_the_numbers(document):
     found = json.loads(json.dumps(document[0]))
 
@@ -76,6 +87,7 @@ def test_the_document_is_json_with_the_machine_beside_the_numbers(document):
     assert len(found["moments"]) == 4  # before and after each of two processes
 
 
+@timed
 def test_progress_reaches_the_end(document):
     done = [d for d, _, _ in document[1]]
 
@@ -84,12 +96,12 @@ def test_progress_reaches_the_end(document):
 
 
 def test_an_emulated_cpu_is_asked_for_its_answers_and_never_for_its_speed(bundle):
-    found = measure(Job((Subject("onnx", str(bundle), "onnx"),), profile=BRIEF, emulated=True))
+    found = measure(Job((Subject(FORM, str(bundle), FORM),), profile=BRIEF, emulated=True))
 
     assert found["label"] == "emulated"
-    assert found["models"]["onnx"]["check"]["ok"]
-    assert found["models"]["onnx"]["processes"] == found["pairs"] == found["moments"] == []
-    assert {v for v in found["models"]["onnx"]["summary"].values() if v} == set()
+    assert found["models"][FORM]["check"]["ok"]
+    assert found["models"][FORM]["processes"] == found["pairs"] == found["moments"] == []
+    assert {v for v in found["models"][FORM]["summary"].values() if v} == set()
     assert " ms" not in "\n".join(lines(found))
 
 
@@ -99,6 +111,7 @@ def test_an_emulator_is_noticed_by_its_environment(bundle, monkeypatch):
     assert measure(Job((Subject("a", str(bundle)),), profile=BRIEF))["label"] == "emulated"
 
 
+@timed
 def test_the_command_prints_a_table_and_writes_the_document_whole(bundle, tmp_path, capsys):
     out = tmp_path / "device_result.json"
 
@@ -116,7 +129,7 @@ def test_the_command_prints_a_table_and_writes_the_document_whole(bundle, tmp_pa
 def test_it_runs_as_a_copied_file(bundle, tmp_path):
     copy = tmp_path / "edge_bench.py"
     copy.write_bytes((PACKAGE / "edge_bench.py").read_bytes())
-    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    env = with_ours_first()
     command = [sys.executable, str(copy), str(bundle), "--profile", "smoke", "--engine", "tflite", "--quiet"]
 
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
@@ -223,7 +236,7 @@ def test_another_users_lock_is_locked_without_writing_into_it(tmp_path, monkeypa
 def test_a_killed_holder_holds_nothing(tmp_path):
     hold = f"with held('a', folder={str(tmp_path)!r}): print('in', flush=True); input()"
     code = f"from edge_runtime.edge_bench import held\n{hold}"
-    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    env = with_ours_first()
     with subprocess.Popen(
         [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stdin=subprocess.PIPE
     ) as process:
@@ -253,6 +266,7 @@ def test_a_worker_that_hangs_is_ended():
         ask_worker(job("start"), 0.01, "measurement of a")
 
 
+@timed
 def test_a_file_in_the_users_folder_does_not_get_into_the_worker(bundle, tmp_path, monkeypatch):
     (tmp_path / "random.py").write_text("raise SystemExit('shadowed')")
     (tmp_path / "edge_runtime.py").write_text("raise SystemExit('shadowed')")
@@ -267,7 +281,7 @@ def test_what_an_engine_prints_does_not_spoil_the_answer():
         "edge_worker.JOBS['loud'] = lambda job: os.write(1, b'hello from C') and print('hello') or {'a': {}}\n"
         "edge_worker.main()\n"
     )
-    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    env = with_ours_first()
     done = subprocess.run(
         [sys.executable, "-c", code], input=json.dumps(job("loud")), env=env, capture_output=True, text=True, check=True
     )
@@ -282,12 +296,13 @@ def test_the_worker_imports_only_what_an_app_would():
         "heavy = {'torch', 'pydantic', 'rich', 'click', 'yaml', 'onnx', 'scipy', 'compress', 'subprocess'}\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} & heavy))\n"
     )
-    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    env = with_ours_first()
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
 
 
+@timed
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 def test_two_threads_rest_between_blocks(bundle):
     brief = Profile(processes=1, seconds=0.05, warmup_s=0.0, min_runs=2, starts=0, throughput_s=0.0)
@@ -307,6 +322,7 @@ def test_last_words_are_few_and_never_missing_a_line_break():
     assert last_lines(b"a\n\nb\n", count=1) == "; it said last:\n    b"
 
 
+@timed
 def test_a_void_measurement_shows_no_figure_and_fails(document, monkeypatch, bundle, capsys):
     void = {**document[0], "void": True, "events": [{"kind": "throttled", "text": "the board was hot", "void": True}]}
     monkeypatch.setattr(edge_bench, "measure", lambda job, report: void)

@@ -11,6 +11,8 @@ from edge_runtime.edge_logs import columns, open_log
 from edge_runtime.edge_meters import Counter, MeterError, Source, battery_watts, open_meter, pmic_watts, why_none
 from edge_runtime.edge_protocol import Job, Profile, Subject, measure
 
+from tests.edge_runtime.engines_here import FORM, timed
+
 RAPL = "powercap/intel-rapl:0"
 PMIC = """ 3V7_WL_SW_A current(0)=0.10000000A
   VDD_CORE_A current(7)=2.00000000A
@@ -317,9 +319,10 @@ def metered(bundle, monkeypatch, poll, quantity="W"):
     meter = source(quantity, rate=50.0, gap=0.5, poll=poll)
     monkeypatch.setattr(edge_protocol, "open_meter", lambda wanted: meter)
     monkeypatch.setattr(edge_energy, "LATE_S", 0.2)
-    return measure(Job((Subject("a", str(bundle), "onnx"),), profile=BRIEF, energy="auto"))
+    return measure(Job((Subject("a", str(bundle), FORM),), profile=BRIEF, energy="auto"))
 
 
+@timed
 def test_a_constant_power_becomes_millijoules_of_an_inference(module_bundle, monkeypatch):
     found = metered(module_bundle, monkeypatch, lambda: [(time.monotonic(), 3.0)])["models"]["a"]["energy"]
 
@@ -331,6 +334,7 @@ def test_a_constant_power_becomes_millijoules_of_an_inference(module_bundle, mon
     assert found["disturbance"] is None or found["disturbance"]["with_ms"] > 0  # None: a busy machine, too few blocks
 
 
+@timed
 def test_a_meter_that_dies_costs_the_energy_and_nothing_else(module_bundle, monkeypatch):
     polls = []
 
@@ -347,6 +351,7 @@ def test_a_meter_that_dies_costs_the_energy_and_nothing_else(module_bundle, monk
     assert "no energy of a: the meter gives no number: gone (/sys/x)" in [e["text"] for e in document["events"]]
 
 
+@timed
 def test_a_counter_that_stands_still_gives_no_energy(module_bundle, monkeypatch):
     document = metered(module_bundle, monkeypatch, lambda: [(time.monotonic(), 3.0)], "J")
 

@@ -3,9 +3,12 @@ import pytest
 from edge_runtime import load
 from edge_runtime.edge_operators import WARM_RUNS, arithmetic, delegated, operators, rows_of, verdict
 
+from tests.edge_runtime.engines_here import with_onnx
+
 EXAMPLE = np.zeros((4, 5))
 
 
+@with_onnx
 def test_onnx_runtime_tells_what_it_runs_and_how_long(make_bundle):
     with load(make_bundle("onnx"), engine="onnx") as model:
         found = operators(model, EXAMPLE, 1)
@@ -17,6 +20,7 @@ def test_onnx_runtime_tells_what_it_runs_and_how_long(make_bundle):
     assert sum(r["share"] for r in found["rows"]) == pytest.approx(1.0)
 
 
+@with_onnx
 def test_an_int8_file_that_computes_in_float_is_found_out(make_bundle):
     with load(make_bundle("onnx-uint8"), engine="onnx") as model:
         found = operators(model, EXAMPLE, 1)

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from edge_runtime.manifest import Manifest, read_manifest
 
+from tests.edge_runtime.engines_here import FORMS
+
 GOLDEN = Path(__file__).parent / "golden"
 SCORES = {"onnx": [0.8704451, 0.03653136, 0.09302355], "tflite": [0.8720873, 0.03599535, 0.09191733]}
 
 
-@pytest.mark.parametrize("engine", ["onnx", "tflite"])
+@pytest.mark.parametrize("engine", FORMS)
 def test_a_bundle_of_version_1_answers_as_when_it_was_written(engine):
     with edge_runtime.load(GOLDEN / "v1", engine=engine) as model:
         assert model.check().ok

@@ -13,6 +13,8 @@ from pathlib import Path
 import edge_runtime
 import pytest
 
+from tests.edge_runtime.engines_here import FORM, FORMS
+
 SOURCES = sorted(Path(edge_runtime.__file__).parent.rglob("*.py"))
 PROBE = """
 import gc, locale, logging, os, signal, sys, threading, warnings
@@ -44,7 +46,7 @@ USE = """
 SYSTEM_THREADS = False
 import edge_runtime
 before = state()
-for engine in ("onnx", "tflite"):
+for engine in FORMS:
     with edge_runtime.load(BUNDLE, engine=engine) as model:
         model.predict(np.zeros((4, 5)))
         assert model.check().ok
@@ -53,7 +55,7 @@ assert after == before, [k for k in before if before[k] != after[k]]
 """
 FORK = """
 import edge_runtime
-for engine in ("onnx", "tflite"):
+for engine in FORMS:
     model = edge_runtime.load(BUNDLE, engine=engine, threads=4)
     expected = model.predict(np.zeros((4, 5))).scores
     child = os.fork()
@@ -68,7 +70,7 @@ for engine in ("onnx", "tflite"):
 
 def probe(script, bundle=""):
     clean = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "PYTHONPATH")}
-    code = PROBE + f"BUNDLE = {str(bundle)!r}\n" + script
+    code = PROBE + f"BUNDLE = {str(bundle)!r}\nFORMS = {FORMS!r}\n" + script
     return subprocess.run(
         [sys.executable, "-c", code], env=clean, capture_output=True, text=True, timeout=60, check=False
     )
@@ -109,10 +111,10 @@ def test_a_model_with_threads_answers_in_a_forked_child(bundle, last):
 
 
 def test_a_bundle_changed_since_the_fork_is_refused_in_the_child(bundle):
-    change = "open(BUNDLE + '/model.onnx', 'ab').write(b'x')"
+    change = f"open(BUNDLE + '/model.{FORM}', 'ab').write(b'x')"
     script = FORK.replace("    child = os.fork()", f"    {change}\n    child = os.fork()")
 
-    assert "the manifest promises 425" in probe(script, bundle).stderr
+    assert f"the manifest promises {(bundle / f'model.{FORM}').stat().st_size}" in probe(script, bundle).stderr
 
 
 # --- Python 3.9, as it is on the devices ---

@@ -21,7 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-KINDS = ("onnx", "onnx-uint8", "tflite", "tflite-int8")
+from tests.edge_runtime.engines_here import ENGINE_MODULES, FORM, FORMS, with_onnx
+
+KINDS = tuple(k for k in ("onnx", "onnx-uint8", "tflite", "tflite-int8") if k.split("-")[0] in FORMS)
 TOLERANCE = {"onnx": 1e-5, "onnx-uint8": 0.05, "tflite": 1e-5, "tflite-int8": 0.1}
 
 
@@ -126,6 +128,7 @@ def test_inputs_are_quantized_half_to_even_and_clipped(make_bundle):
     assert found.tolist() == python
 
 
+@with_onnx
 def test_a_fixed_batch_onnx_file_takes_any_number_of_examples(make_bundle, images, expected_logits, onnx_model):
     for size in (1, 4):
         folder = make_bundle("onnx", name=f"fixed{size}", content={"onnx": onnx_model(size)})
@@ -244,7 +247,7 @@ def test_what_cannot_be_a_batch_is_refused(bundle, examples, message):
 
 def test_after_close_every_call_says_so(bundle, images):
     with edge_runtime.load(bundle) as model:
-        assert "onnxruntime" in repr(model)
+        assert model.engine in repr(model)
     model.close()  # twice does no harm
 
     assert "closed" in repr(model)
@@ -253,7 +256,7 @@ def test_after_close_every_call_says_so(bundle, images):
             call(images[0] if call == model.predict else images)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "tflite-int8"])
+@pytest.mark.parametrize("kind", [FORM, "tflite-int8"])
 def test_eight_threads_share_a_model_and_get_the_right_answers(make_bundle, images, kind):
     model = edge_runtime.load(make_bundle(kind))
     expected = model.logits(images)
@@ -285,7 +288,7 @@ def test_apredict_leaves_the_event_loop_running(bundle, images):
         asyncio.run(model.apredict(np.full((4, 5), np.nan)))
 
 
-@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+@pytest.mark.parametrize("kind", FORMS)
 def test_more_threads_give_the_same_answers(make_bundle, images, kind):
     folder = make_bundle(kind)
 
@@ -296,9 +299,10 @@ def test_more_threads_give_the_same_answers(make_bundle, images, kind):
 # --- choosing an engine ---
 
 
+@with_onnx
 def test_the_manifests_first_model_is_taken_unless_another_is_named(bundle):
     assert edge_runtime.load(bundle).engine.startswith("onnxruntime ")
-    assert edge_runtime.load(bundle, engine="tflite").engine.startswith("ai-edge-litert ")
+    assert edge_runtime.load(bundle, engine="tflite").engine.startswith(("ai-edge-litert ", "tflite-runtime "))
 
 
 def test_a_missing_engine_gives_way_to_the_next(bundle, monkeypatch):
@@ -307,7 +311,8 @@ def test_a_missing_engine_gives_way_to_the_next(bundle, monkeypatch):
     assert edge_runtime.load(bundle).entry.format == "tflite"
     with pytest.raises(EngineError, match=r"no engine is installed(.|\n)*pip install edge-runtime\[onnx\]$"):
         edge_runtime.load(bundle, engine="onnx")
-    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    for module in ENGINE_MODULES["tflite"]:
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(EngineError, match=r"pip install edge-runtime\[onnx\] or edge-runtime\[tflite\]$"):
         edge_runtime.load(bundle)
 
@@ -338,8 +343,18 @@ def altered(folder, **changes):
 @pytest.mark.parametrize(
     ("kind", "change", "message"),
     [
-        ("onnx", {"name": "x"}, r"the model says 'input' tensor\(float\) .*, the manifest 'x' float32"),
-        ("onnx", {"dtype": "int8", "scale": 1.0, "zero_point": 0}, "the manifest 'input' int8"),
+        pytest.param(
+            "onnx",
+            {"name": "x"},
+            r"the model says 'input' tensor\(float\) .*, the manifest 'x' float32",
+            marks=with_onnx,
+        ),
+        pytest.param(
+            "onnx",
+            {"dtype": "int8", "scale": 1.0, "zero_point": 0},
+            "the manifest 'input' int8",
+            marks=with_onnx,
+        ),
         ("tflite", {"dtype": "int8", "scale": 1.0, "zero_point": 0}, "the model says float32"),
         ("tflite-int8", {"scale": 0.5}, "with scale 0.015625 and zero point -64, the manifest int8 .* 0.5, -64"),
         ("tflite-int8", {"zero_point": 0}, "the manifest int8 .* 0.015625, 0"),
@@ -353,6 +368,7 @@ def test_a_model_file_that_contradicts_the_manifest_is_refused(make_bundle, kind
         edge_runtime.load(folder)
 
 
+@with_onnx
 def test_an_engine_too_old_for_the_operators_says_what_to_upgrade(make_bundle, onnx_model):
     folder = make_bundle("onnx", content={"onnx": onnx_model(op="GemmOfTheFuture")})
 
@@ -389,8 +405,8 @@ def test_canary_the_self_test_fails_where_the_engine_computes_something_else(mak
     images = np.random.default_rng(0).integers(0, 256, (8, 4, 5), np.uint8)
     expected = expected_logits(images)
 
-    far = edge_runtime.load(make_bundle("onnx", name="far", logits=expected + np.float32(0.5))).check()
-    flipped = edge_runtime.load(make_bundle("onnx", name="flip", logits=-expected, tolerance=100.0)).check()
+    far = edge_runtime.load(make_bundle(FORM, name="far", logits=expected + np.float32(0.5))).check()
+    flipped = edge_runtime.load(make_bundle(FORM, name="flip", logits=-expected, tolerance=100.0)).check()
 
     assert (far.ok, far.agreement) == (False, 1.0)
     assert far.largest_difference == pytest.approx(0.5, abs=1e-4)
@@ -402,25 +418,25 @@ def test_canary_the_self_test_fails_where_the_engine_computes_something_else(mak
     ("arrays", "message"),
     [
         ({}, "want an array `inputs`"),
-        ({"inputs": np.zeros((2, 4, 5)), "logits_onnx": np.zeros((3, 3), np.float32)}, "it is .3, 3."),
-        ({"inputs": np.zeros(()), "logits_onnx": np.zeros((1, 3), np.float32)}, "no list of examples"),
-        ({"inputs": np.zeros((1, 4, 5)), "logits_onnx": np.zeros((1, 3))}, "`logits_onnx` is not finite float32"),
+        ({"inputs": np.zeros((2, 4, 5)), f"logits_{FORM}": np.zeros((3, 3), np.float32)}, "it is .3, 3."),
+        ({"inputs": np.zeros(()), f"logits_{FORM}": np.zeros((1, 3), np.float32)}, "no list of examples"),
+        ({"inputs": np.zeros((1, 4, 5)), f"logits_{FORM}": np.zeros((1, 3))}, f"`logits_{FORM}` is not finite float32"),
         (
-            {"inputs": np.zeros((1, 4, 5)), "logits_onnx": np.full((1, 3), np.nan, np.float32)},
-            "`logits_onnx` is not finite float32",
+            {"inputs": np.zeros((1, 4, 5)), f"logits_{FORM}": np.full((1, 3), np.nan, np.float32)},
+            f"`logits_{FORM}` is not finite float32",
         ),
         (
-            {"inputs": np.zeros((1, 9)), "logits_onnx": np.zeros((1, 3), np.float32)},
+            {"inputs": np.zeros((1, 9)), f"logits_{FORM}": np.zeros((1, 3), np.float32)},
             "the reference inputs: examples of",
         ),
         (
-            {"inputs": np.zeros((0, 4, 5)), "logits_onnx": np.zeros((0, 3), np.float32)},
+            {"inputs": np.zeros((0, 4, 5)), f"logits_{FORM}": np.zeros((0, 3), np.float32)},
             "the reference inputs: an empty",
         ),
     ],
 )
 def test_reference_data_that_does_not_fit_is_the_bundles_fault(make_bundle, arrays, message):
-    folder = make_bundle("onnx")
+    folder = make_bundle(FORM)
     data = npz_bytes(arrays)
     (folder / "reference.npz").write_bytes(data)
     manifest = read_manifest(folder)
@@ -431,8 +447,8 @@ def test_reference_data_that_does_not_fit_is_the_bundles_fault(make_bundle, arra
         edge_runtime.load(folder).check()
 
 
-def test_nan_out_of_the_engine_is_an_error_not_an_answer(make_bundle, onnx_model):
-    folder = make_bundle("onnx", content={"onnx": onnx_model(bias=np.float32([np.nan, 0, 0]))})
+def test_nan_out_of_the_engine_is_an_error_not_an_answer(make_bundle, form_model):
+    folder = make_bundle(FORM, content={FORM: form_model(bias=np.float32([np.nan, 0, 0]))})
 
     with pytest.raises(EngineError, match=r"gave NaN or infinite logits(.|\n)*edge-runtime check"):
         edge_runtime.load(folder).predict(np.zeros((4, 5)))
@@ -465,10 +481,10 @@ def test_few_classes_are_scored_as_many_are(logits):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 2])
-def test_any_logit_that_is_not_finite_is_an_error_of_the_engine(make_bundle, onnx_model, bad, place):
+def test_any_logit_that_is_not_finite_is_an_error_of_the_engine(make_bundle, form_model, bad, place):
     bias = np.zeros(3, np.float32)
     bias[place] = bad
-    model = edge_runtime.load(make_bundle("onnx", content={"onnx": onnx_model(bias=bias)}))
+    model = edge_runtime.load(make_bundle(FORM, content={FORM: form_model(bias=bias)}))
 
     for call in (model.predict, lambda x: model.predict_batch(x[None])):
         with pytest.raises(EngineError, match="gave NaN or infinite logits"):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.edge_runtime import conftest, tiny_texts
 from tests.edge_runtime.conftest import tfl
+from tests.edge_runtime.engines_here import with_onnx
 
 onnx = pytest.importorskip("onnx", reason="no onnx, with which these tests make their models")
 TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
@@ -167,6 +168,7 @@ def test_endless_small_fields_cost_seconds_at_most(monkeypatch):
         scan_model("onnx", b"\x08\x01" * 5000, "m")
 
 
+@with_onnx
 def test_operators_with_bodies_must_be_listed(make_bundle):
     condition = helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(np.array(True)))
     shape = [1, 1, conftest.HEIGHT, conftest.WIDTH]
@@ -193,6 +195,7 @@ def test_operators_with_bodies_must_be_listed(make_bundle):
     assert edge_runtime.load(folder).check().ok
 
 
+@with_onnx
 def test_a_fixed_batch_that_would_fill_the_memory_is_refused(make_bundle, onnx_model):
     folder = make_bundle("onnx", content={"onnx": onnx_model(1 << 20)})
 

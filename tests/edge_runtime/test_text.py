@@ -15,6 +15,8 @@ from edge_runtime.text import TextPreprocessing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.edge_runtime.engines_here import FORMS
+
 pytest.importorskip("tokenizers")
 
 from tests.edge_runtime.tiny_texts import (
@@ -170,7 +172,7 @@ def test_it_goes_through_json():
 # --- models that take texts ---
 
 
-@pytest.mark.parametrize("engine", ["onnx", "tflite"])
+@pytest.mark.parametrize("engine", FORMS)
 def test_both_engines_give_the_logits_of_numpy_for_every_length(bundle, engine):
     texts = ["a " * n for n in (0, 1, 2, 3, 6, 7, 14, 15, 100)]
 

@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
+from tests.edge_runtime.engines_here import with_onnx
+
 onnx = pytest.importorskip("onnx", reason="no onnx, with which these tests make their models")
 TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
@@ -89,6 +91,7 @@ def sensor(tmp_path):
     return sensor_bundle(tmp_path / "sensor")
 
 
+@with_onnx
 def test_a_model_of_windows_takes_arrays_lists_npy_and_csv(sensor, tmp_path):
     model = edge_runtime.load(sensor)
     np.save(tmp_path / "w.npy", RAW[1])
@@ -103,6 +106,7 @@ def test_a_model_of_windows_takes_arrays_lists_npy_and_csv(sensor, tmp_path):
     assert len(model.predict_batch(RAW)) == 5
 
 
+@with_onnx
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -172,6 +176,7 @@ def given_bundle(folder, outputs=None):
     return write(folder, "tensors", (), TENSORS, entry, tensors_model(), arrays)
 
 
+@with_onnx
 def test_a_given_model_answers_by_name_and_passes_its_self_test(tmp_path):
     model = edge_runtime.load(given_bundle(tmp_path / "b"))
 
@@ -187,6 +192,7 @@ def test_a_given_model_answers_by_name_and_passes_its_self_test(tmp_path):
         model.predict(example())
 
 
+@with_onnx
 @pytest.mark.parametrize("wrong", [{"out": np.zeros((3, 4), np.float32)}, {"out": np.zeros((2, 4), np.float32)}])
 def test_canary_the_self_test_of_a_given_model_notices_other_values_and_shapes(tmp_path, wrong):
     right = [{"out": e["x"] * 3, "state_out": e["state"] + 1} for e in (example(3), example(1))]

@@ -14,6 +14,8 @@ from edge_runtime.serve.settings import Settings
 from edge_runtime.store import Limits, Store
 from starlette.testclient import TestClient
 
+from tests.edge_runtime.engines_here import FORM
+
 
 @pytest.fixture
 def client(bundle):
@@ -21,7 +23,7 @@ def client(bundle):
     with contextlib.ExitStack() as stack:
 
         def start(folder=bundle, monitor=None, **settings):
-            model = OneBundle(edge_runtime.load(folder, engine="onnx", monitor=monitor))
+            model = OneBundle(edge_runtime.load(folder, engine=FORM, monitor=monitor))
             app = App(model, Settings(**settings), monitor=monitor)
             made = stack.enter_context(TestClient(app, base_url="http://localhost", raise_server_exceptions=False))
             made.app_ = app
@@ -36,7 +38,7 @@ def store(tmp_path, make_bundle, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nonexistent")  # self-tests in this process: quicker
     store = Store.create(tmp_path / "store")
     for name, tolerance in (("one", 0.2), ("two", 0.3)):
-        store.update(make_bundle("onnx", name=name, tolerance=tolerance), limits=Limits(calls=0))
+        store.update(make_bundle(FORM, name=name, tolerance=tolerance), limits=Limits(calls=0))
     monkeypatch.undo()
     return store
 

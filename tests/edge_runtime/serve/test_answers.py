@@ -10,6 +10,8 @@ import pytest
 from edge_runtime.monitor import Monitor
 from PIL import Image
 
+from tests.edge_runtime.engines_here import FORM
+
 IMAGE = np.arange(20, dtype=np.uint8).reshape(4, 5)
 TOKEN = "a-token-of-at-least-16-characters"
 
@@ -45,7 +47,7 @@ def refused(answer, status, what, fix=""):
 
 def test_every_way_to_send_one_image_gives_the_same_answer(client, bundle):
     client = client()
-    expected = edge_runtime.load(bundle, engine="onnx").predict(IMAGE)
+    expected = edge_runtime.load(bundle, engine=FORM).predict(IMAGE)
 
     answers = [
         post(client, {"input": IMAGE.tolist()}),
@@ -67,7 +69,7 @@ def test_every_way_to_send_one_image_gives_the_same_answer(client, bundle):
 def test_every_way_to_send_several(client, bundle):
     client = client()
     images = np.stack([IMAGE, IMAGE * 7])
-    expected = [p.label for p in edge_runtime.load(bundle, engine="onnx").predict_batch(images)]
+    expected = [p.label for p in edge_runtime.load(bundle, engine=FORM).predict_batch(images)]
 
     for answer in (
         post(client, {"inputs": images.tolist()}, path="/v1/predict_batch"),

@@ -11,12 +11,14 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.testclient import TestClient
 
+from tests.edge_runtime.engines_here import FORM
+
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 @pytest.fixture
 def schema(bundle):
-    app = App(OneBundle(edge_runtime.load(bundle, engine="onnx")), Settings())
+    app = App(OneBundle(edge_runtime.load(bundle, engine=FORM)), Settings())
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False):
         yield schemathesis.openapi.from_asgi("/openapi.json", app, headers={"Host": "localhost"})
 

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from edge_runtime.store import Limits
 
+from tests.edge_runtime.engines_here import FORM
+
 NPY = {"content-type": "application/x-npy"}
 TOKEN = "a-token-of-at-least-16-characters"
 
@@ -154,9 +156,9 @@ def test_a_switch_under_load_drops_no_request(store, running):
 def test_what_cannot_be_switched_to_is_said(store, running, make_bundle):
     server = running(store.folder)
     bad = store.state().recent[0]
-    (store.path(bad) / "model.onnx").write_bytes(b"x")
+    (store.path(bad) / f"model.{FORM}").write_bytes(b"x")
 
-    for version, status, what in ((bad, 409, "model.onnx"), ("none", 404, "not installed"), ("../x", 404, "not")):
+    for version, status, what in ((bad, 409, f"model.{FORM}"), ("none", 404, "not installed"), ("../x", 404, "not")):
         body = json.dumps({"version": version})
         got, doc = server.request("POST", "/v1/versions/switch", body, content_type="application/json")
         assert (got, what in str(doc)) == (status, True), doc
@@ -276,10 +278,10 @@ def test_a_taken_port_a_short_token_and_a_folder_that_is_nothing(bundle, tmp_pat
     assert "the file holds no token" in capsys.readouterr().err
 
 
-def test_a_store_on_trial_rolls_back_behind_the_server(store, running, make_bundle, onnx_model, monkeypatch):
+def test_a_store_on_trial_rolls_back_behind_the_server(store, running, make_bundle, form_model, monkeypatch):
     slow = Limits(calls=1000, latency_ms=1e-6)
     monkeypatch.setattr(sys, "executable", "/nonexistent")
-    new = store.update(make_bundle("onnx", name="three", tolerance=0.4), limits=slow).version
+    new = store.update(make_bundle(FORM, name="three", tolerance=0.4), limits=slow).version
     monkeypatch.undo()
     server = running(store.folder)
 

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from edge_runtime.store import Store
 
+from tests.edge_runtime.engines_here import FORM
+from tests.edge_runtime.nan_for_white import nan_for_white
+
 
 @pytest.fixture
-def bundles(make_bundle, onnx_model):
+def bundles(make_bundle, form_model):
     """Maker of bundle folders by name.
 
     v1, v2, v3: good, and their answers differ. wrong: fails its self-test. nan: passes it, but a white image, which is
@@ -18,54 +21,28 @@ def bundles(make_bundle, onnx_model):
 
     def make(name):
         if name == "wrong":
-            return make_bundle("onnx", name=name, logits=np.zeros((8, 3), np.float32))
+            return make_bundle(FORM, name=name, logits=np.zeros((8, 3), np.float32))
         if name == "nan":
-            return make_bundle("onnx", name=name, content={"onnx": nan_for_white()})
+            return make_bundle(FORM, name=name, content={FORM: nan_for_white()})
         bias = {"v1": [0.5, -0.25, 0.125], "v2": [90, 0, 0], "v3": [0, 90, 0]}[name]
-        return make_biased(make_bundle, onnx_model, name, bias)
+        return make_biased(make_bundle, form_model, name, bias)
 
     return make
 
 
-def make_biased(make_bundle, onnx_model, name, bias):
+def make_biased(make_bundle, form_model, name, bias):
     import edge_runtime
 
-    content = {"onnx": onnx_model(bias=np.float32(bias))}
-    folder = make_bundle("onnx", name=f"{name}.draft", content=content, tolerance=1e9, agreement=0.0)
+    content = {FORM: form_model(bias=np.float32(bias))}
+    folder = make_bundle(FORM, name=f"{name}.draft", content=content, tolerance=1e9, agreement=0.0)
     with edge_runtime.load(folder) as model:
         logits = model.logits(model.reference()[0])
-    return make_bundle("onnx", name=name, content=content, logits=logits)
+    return make_bundle(FORM, name=name, content=content, logits=logits)
 
 
 @pytest.fixture
 def store(tmp_path):
     return Store.create(tmp_path / "store")
-
-
-def nan_for_white():
-    """The linear model plus 0 * log(1 - darkest pixel), where white is 1 after preprocessing."""
-    pytest.importorskip("onnx")
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes = [
-        helper.make_node("Flatten", ["input"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "w", "b"], ["linear"], transB=1),
-        helper.make_node("ReduceMin", ["flat"], ["darkest"], axes=[1]),
-        helper.make_node("Sub", ["one", "darkest"], ["gap"]),
-        helper.make_node("Log", ["gap"], ["log"]),
-        helper.make_node("Mul", ["log", "zero"], ["nothing"]),
-        helper.make_node("Add", ["linear", "nothing"], ["logits"]),
-    ]
-    weight = (np.arange(60).reshape(3, 20) * 37 % 201 - 100).astype(np.float32) / 128  # as in the tiny bundle
-    constants = {"w": weight, "b": [0.5, -0.25, 0.125], "one": [1], "zero": [0]}
-    graph = helper.make_graph(
-        nodes,
-        "nan",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 1, 4, 5])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
-        [numpy_helper.from_array(np.float32(v), k) for k, v in constants.items()],
-    )
-    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
 
 
 class Site:

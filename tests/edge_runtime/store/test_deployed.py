@@ -12,6 +12,8 @@ from edge_runtime.errors import EngineError, InputError, StoreError
 from edge_runtime.store import Limits, Store
 from edge_runtime.store.comparison import read_comparisons, read_disagreements
 
+from tests.edge_runtime.engines_here import ENGINE_MODULES, FORM
+
 WHITE, GREY = np.full((4, 5), 255, np.uint8), np.full((4, 5), 100, np.uint8)
 NO_TRIAL = Limits(calls=0)
 
@@ -194,7 +196,7 @@ def test_a_version_on_trial_that_kills_its_process_is_rolled_back(store, bundles
 def test_a_version_that_cannot_be_loaded_is_rolled_back_in_its_trial(store, bundles):
     (v1,) = install(store, bundles, "v1")
     (v2,) = install(store, bundles, "v2", limits=Limits(calls=50))
-    (store.path(v2) / "model.onnx").write_bytes(b"x")
+    (store.path(v2) / f"model.{FORM}").write_bytes(b"x")
 
     with store.open() as handle:
         assert handle.version == v1
@@ -204,7 +206,8 @@ def test_a_version_that_cannot_be_loaded_is_rolled_back_in_its_trial(store, bund
 def test_a_missing_engine_is_no_fault_of_the_version(store, bundles, monkeypatch):
     install(store, bundles, "v1")
     (v2,) = install(store, bundles, "v2", limits=Limits(calls=50))
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for module in ENGINE_MODULES[FORM]:
+        monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(StoreError, match="no engine is installed"):
         store.open()
@@ -214,14 +217,14 @@ def test_a_missing_engine_is_no_fault_of_the_version(store, bundles, monkeypatch
 
 def test_a_version_damaged_later_is_replaced_and_reported_but_not_condemned(store, bundles):
     v1, v2 = install(store, bundles, "v1", "v2")
-    (store.path(v2) / "model.onnx").write_bytes(b"x")
+    (store.path(v2) / f"model.{FORM}").write_bytes(b"x")
 
     with store.open() as handle:
         assert handle.version == v1
         assert f"{v2} is not used: it cannot be loaded" in handle.status()["problem"]
     assert store.state().bad == {}
 
-    (store.path(v1) / "model.onnx").unlink()
+    (store.path(v1) / f"model.{FORM}").unlink()
     with pytest.raises(StoreError, match=r"no version can be loaded: .*the file is missing"):
         store.open()
 
@@ -229,7 +232,7 @@ def test_a_version_damaged_later_is_replaced_and_reported_but_not_condemned(stor
 def test_what_runs_goes_on_when_a_switch_cannot_be_followed(store, bundles):
     v1, v2 = install(store, bundles, "v1", "v2")
     store.switch(v1, limits=NO_TRIAL)
-    (store.path(v2) / "model.onnx").write_bytes(b"x")
+    (store.path(v2) / f"model.{FORM}").write_bytes(b"x")
     state = (store.folder / "state.json").read_text()
 
     with store.open(refresh_s=None) as handle:

@@ -4,6 +4,8 @@ import pytest
 from edge_runtime.errors import BundleError, StoreError
 from edge_runtime.store.sources import open_source, read_token
 
+from tests.edge_runtime.engines_here import FORM
+
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
@@ -27,7 +29,7 @@ def test_only_what_is_new_is_downloaded(store, bundles, site):
 
     store.update(f"{site.url}/v2/")
 
-    assert "/v2/model.onnx" in {path for path, _ in site.requests}
+    assert f"/v2/model.{FORM}" in {path for path, _ in site.requests}
     same = (site.root / "v1" / "reference.npz").read_bytes() == (site.root / "v2" / "reference.npz").read_bytes()
     assert ("/v2/reference.npz" in {path for path, _ in site.requests}) is not same
 
@@ -51,13 +53,13 @@ def test_an_update_that_was_killed_resumes_its_files(store, bundles, site):
     part = store.folder / "incoming" / version
     part.mkdir()
     (part / "reference.npz").write_bytes((folder / "reference.npz").read_bytes()[:50])
-    (part / "model.onnx").write_bytes(b"wrong bytes of an earlier day")
+    (part / f"model.{FORM}").write_bytes(b"wrong bytes of an earlier day")
 
     store.update(f"{site.url}/v1")
 
     asked = {path: h.get("Range") for path, h in site.requests}
     assert asked["/v1/reference.npz"] == "bytes=50-"
-    assert (store.path(version) / "model.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
+    assert (store.path(version) / f"model.{FORM}").read_bytes() == (folder / f"model.{FORM}").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -100,12 +102,12 @@ def test_there_is_nothing_there(store, site):
 
 
 def test_a_bundle_that_changed_on_the_way_is_refused(store, bundles, site):
-    model = bundles("v1") / "model.onnx"
+    model = bundles("v1") / f"model.{FORM}"
     model.write_bytes(model.read_bytes()[:-1] + b"\0")
 
-    with pytest.raises(BundleError, match=r"model\.onnx: its checksum is not the manifest's"):
+    with pytest.raises(BundleError, match=rf"model\.{FORM}: its checksum is not the manifest's"):
         store.update(f"{site.url}/v1")
-    with pytest.raises(BundleError, match=r"model\.onnx: its checksum is not the manifest's"):
+    with pytest.raises(BundleError, match=rf"model\.{FORM}: its checksum is not the manifest's"):
         store.update(site.root / "v1")
 
 
@@ -119,9 +121,9 @@ def test_a_bundle_over_the_size_limit_is_not_downloaded(store, bundles, site):
 
 def test_links_in_a_local_bundle_are_refused(store, bundles, tmp_path):
     folder = bundles("v1")
-    (tmp_path / "elsewhere").write_bytes((folder / "model.onnx").read_bytes())
-    (folder / "model.onnx").unlink()
-    (folder / "model.onnx").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").write_bytes((folder / f"model.{FORM}").read_bytes())
+    (folder / f"model.{FORM}").unlink()
+    (folder / f"model.{FORM}").symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(BundleError, match="is a link"):
         store.update(folder)
@@ -172,7 +174,7 @@ def test_an_unsigned_bundle_is_refused_before_its_files_are_fetched(store, bundl
 
     with pytest.raises(BundleError, match=r"signature\.json"):
         store.update(f"{site.url}/v1", trusted_keys=[public])
-    assert "/v1/model.onnx" not in {path for path, _ in site.requests}
+    assert f"/v1/model.{FORM}" not in {path for path, _ in site.requests}
 
     version = store.update(f"{site.url}/v1").version  # without keys anything goes; signed later, it is trusted later
     sign_bundle(folder, private)

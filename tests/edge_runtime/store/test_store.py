@@ -15,6 +15,8 @@ from edge_runtime.store.durable import write_durable
 from edge_runtime.store.lock import Lock
 from edge_runtime.store.state import State, parse_state
 
+from tests.edge_runtime.engines_here import FORM
+
 WHITE = np.full((4, 5), 255, np.uint8)
 NO_TRIAL = Limits(calls=0)
 
@@ -47,7 +49,7 @@ def test_the_same_bundle_again_is_no_work(store, bundles, monkeypatch):
 def test_a_failed_self_test_changes_nothing_and_is_remembered(store, bundles):
     good = store.update(bundles("v1"), limits=NO_TRIAL).version
 
-    with pytest.raises(StoreError, match=rf"not fit for this device: onnx: FAILED: .*; {good} still runs"):
+    with pytest.raises(StoreError, match=rf"not fit for this device: {FORM}: FAILED: .*; {good} still runs"):
         store.update(bundles("wrong"))
 
     assert store.state().current == good
@@ -120,12 +122,12 @@ def test_old_versions_are_deleted_but_never_the_way_back(store, bundles):
 
 def test_a_damaged_version_is_fetched_again(store, bundles):
     version = store.update(bundles("v1"), limits=NO_TRIAL).version
-    model = store.path(version) / "model.onnx"
+    model = store.path(version) / f"model.{FORM}"
     model.write_bytes(b"x" * model.stat().st_size)
 
     store.update(bundles("v1"))
 
-    assert model.read_bytes() == (bundles("v1") / "model.onnx").read_bytes()
+    assert model.read_bytes() == (bundles("v1") / f"model.{FORM}").read_bytes()
 
 
 @pytest.mark.parametrize(

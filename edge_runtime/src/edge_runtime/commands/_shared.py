@@ -31,8 +31,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def open_model(options: argparse.Namespace, engine: str | None = None) -> Model:
     """The bundle, as the arguments of add_bundle and add_engine say; engine: instead of --engine."""
-    from edge_runtime.commands._quiet import without_engine_notice
     from edge_runtime.model import load
+    from edge_runtime.quiet import without_engine_notice
 
     engine = engine or options.engine
     with without_engine_notice():

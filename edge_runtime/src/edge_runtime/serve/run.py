@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.model import load
+from edge_runtime.quiet import without_engine_notice
 from edge_runtime.serve.settings import ServeError, Settings, is_loopback
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def serve(
         from edge_runtime.serve.connection import limited
     except ImportError as error:
         raise ServeError(f"a package is missing: {error.name}", "serve", "pip install edge-runtime[serve]") from error
-    model, store, monitor = open_model(Path(folder), watch, **how)
+    with without_engine_notice():
+        model, store, monitor = open_model(Path(folder), watch, **how)
     app = App(model, settings, store=store, monitor=monitor)
     sock = _bound(settings)
     config = uvicorn.Config(

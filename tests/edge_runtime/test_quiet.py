@@ -1,8 +1,7 @@
 import os
 
 import pytest
-
-from compress.run.quiet import without_engine_notice
+from edge_runtime.quiet import without_engine_notice
 
 NOTICE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 
@@ -25,3 +24,16 @@ def test_what_was_said_before_a_failure_is_passed_on(capfd):
         fail()
 
     assert capfd.readouterr().err == "last words\n"
+
+
+def test_with_no_room_for_what_is_held_back_nothing_is(capfd, monkeypatch):
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+
+    with without_engine_notice():
+        os.write(2, NOTICE)
+
+    assert capfd.readouterr().err == NOTICE.decode()
+
+
+def full():
+    raise OSError(28, "No space left on device")
