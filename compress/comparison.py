@@ -94,6 +94,49 @@ class Slice(Part):
     hurt: bool
 
 
+class Rates(Part):
+    """Rates of the positive class (the second of two) in one group; None where nothing is to judge one on."""
+
+    before_selection: Share | None
+    after_selection: Share | None
+    before_tpr: Share | None
+    after_tpr: Share | None
+    before_fpr: Share | None
+    after_fpr: Share | None
+
+
+class GroupRow(Part):
+    """Examples with one value of a sensitive column, before and after."""
+
+    column: str
+    name: str
+    count: int
+    before_top1: Share
+    after_top1: Share
+    positive: Rates | None = None
+
+
+class Gap(Part):
+    """One rate between the two groups that lie furthest apart after compression, in percentage points.
+
+    metric: accuracy, selection rate, true or false positive rate, the latter three `of_class`. before, after: the
+    distance of these two groups; ci95_change: of after minus before. p_value: that the change has nothing to do with
+    the group, q_value: corrected over all gaps. wider: q_value below 0.05 and the gap grew.
+    """
+
+    column: str
+    metric: str
+    of_class: str
+    low: str
+    high: str
+    before: float
+    after: float
+    ci95_change: Interval
+    p_value: float
+    q_value: float
+    wider: bool
+
+
 class Flip(Part):
     """One example whose answer changed.
 
@@ -145,7 +188,10 @@ class Costs(Part):
 
 
 class Comparison(Part):
-    """Everything known about one pair of files. before, after: artefact ids or names of the files."""
+    """Everything known about one pair of files. before, after: artefact ids or names of the files.
+
+    groups, gaps: of the recipe's sensitive columns. notes: what could not be said, and why.
+    """
 
     before: str
     after: str
@@ -160,3 +206,6 @@ class Comparison(Part):
     flips: tuple[Flip, ...]
     invariance: tuple[InvarianceRow, ...] = ()
     costs: Costs | None = None
+    groups: tuple[GroupRow, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,13 +1,15 @@
 """Compare found files: refuse what cannot be compared, say what was not, and work out the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from compress.compare.conditions import conditions_of
 from compress.compare.sides import Found
 from compress.errors import CompressError, DataError, UsageError
 from compress.evaluate.contrast import contrast
+from compress.recipe.schema import Recipe
 from compress.versus import Side, Versus, unlike
 
 
@@ -29,12 +31,13 @@ def versus(found: Sequence[Found]) -> Versus:
             what = f"{name} was judged by other labels than {names[0]}, though both name the same data"
             raise DataError(what, str(f.folder), "run its recipe again")
     notes: list[str] = []
-    examples, columns = _examples(first, notes)
+    examples, columns, recipe = _examples(first, notes)
     if len(examples) != len(labels):
         raise DataError(f"{len(examples)} examples for {len(labels)} labels", str(first.folder), "run it again")
     comparisons = tuple(
         contrast((names[0], name), (logits[0], other), labels, examples, first.result.data.classes,
-                 columns=columns, seed=first.result.seed)
+                 columns=columns, conditions=conditions_of(recipe) if recipe else (),
+                 sensitive=recipe.sensitive if recipe else (), seed=first.result.seed)
         for name, other in zip(names[1:], logits[1:], strict=True)
     )  # fmt: skip
     sides = tuple(_side(n, f) for n, f in zip(names, found, strict=True))
@@ -83,8 +86,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _examples(first: Found, notes: list[str]) -> tuple[Any, dict[str, Sequence[str]]]:
-    """The test examples themselves, for slices and pictures; a stand-in of equal length where they are not here."""
+def _examples(first: Found, notes: list[str]) -> tuple[Any, Mapping[str, Any], Recipe | None]:
+    """The test examples themselves and their columns, for slices and pictures, and the recipe that wants slices; a
+    stand-in of equal length where they are not here."""
     from compress.data.sources import open_data
     from compress.recipe.load import recipe_from_json
 
@@ -93,11 +97,11 @@ def _examples(first: Found, notes: list[str]) -> tuple[Any, dict[str, Sequence[s
         data = open_data(recipe.data, recipe.seed).load()
         if data.fingerprint != first.result.data.fingerprint:
             raise DataError("it has changed since the run", first.result.data.name, "")
-        return data.test.x, {}
+        return data.test.x, data.test.columns, recipe
     except (CompressError, ModuleNotFoundError) as error:
         why = error.what if isinstance(error, CompressError) else f"this needs {error.name}"
         notes.append(f"Examples are not shown and not sliced by their looks: the data cannot be read here ({why}).")
-        return np.zeros((first.result.data.counts["test"], 1), np.uint8), {}
+        return np.zeros((first.result.data.counts["test"], 1), np.uint8), {}, None
 
 
 def _latency_notes(sides: Sequence[Side]) -> list[str]:

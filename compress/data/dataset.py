@@ -16,19 +16,22 @@ from compress.readers.texts import Texts
 class Split:
     """x: raw examples, (n, ...) in the source's own dtype, or texts. y: (n,) int64 class indices.
 
-    group: (n,) whole numbers where examples belong together (one person's), else None.
+    group: (n,) whole numbers where examples belong together (one person's), else None. columns: facts about each
+    example that no model reads, (n,) texts by name.
     """
 
     x: Any  # NDArray[np.generic] | Texts
     y: NDArray[np.int64]
     group: NDArray[np.int64] | None = None
+    columns: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, index: NDArray[Any]) -> "Split":
         """The examples at these places, or where a mask is true."""
-        return Split(self.x[index], self.y[index], None if self.group is None else self.group[index])
+        group = None if self.group is None else self.group[index]
+        return Split(self.x[index], self.y[index], group, {k: v[index] for k, v in self.columns.items()})
 
 
 class Untokenized:

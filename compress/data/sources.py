@@ -128,7 +128,8 @@ def _open_gestures(config: DataConfig, seed: int) -> DataHandle:
 def _open_npz(file: Path, config: DataConfig, seed: int, *, windows: bool) -> DataHandle:
     grouped = config.group is not None
     identity = "npz" + " by group" * grouped + " of windows" * windows
-    read = partial(npz.read_npz, file, group=grouped, windows=windows)
+    identity += f" with {config.metadata}" if config.metadata else ""
+    read = partial(npz.read_npz, file, group=grouped, windows=windows, metadata=config.metadata)
     return DataHandle(file.stem, (file,), identity, read, config, seed)
 
 
@@ -156,7 +157,7 @@ def _open_table(config: DataConfig, seed: int) -> DataHandle:
         if not path.is_file():
             raise DataError("there is no such file", f"data.{name} {path}", "give the path of a file")
     columns = columns_of(config)
-    identity = f"table {TABLE_VERSION} {columns}"
+    identity = f"table {TABLE_VERSION} {columns}" + (f" with {columns.metadata}" if columns.metadata else "")
     test = files[1] if len(files) > 1 else None
     return DataHandle(files[0].stem, files, identity, lambda: table.read_table(files[0], columns, test), config, seed)
 

@@ -1,6 +1,7 @@
 """Check what a reader found and cut it into train, validation, test and calibration."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,16 @@ def make_dataset(raw: Raw, config: DataConfig, seed: int, *, name: str, fingerpr
         raise DataError(f"{len(classes)} class", where, "a classifier needs two or more")
     if len(set(classes)) != len(classes):
         raise DataError("two classes have the same name", where, "give each class its own name")
-    train = _checked(raw.x_train, raw.y_train, classes, f"{where} train")
+    train = replace(_checked(raw.x_train, raw.y_train, classes, f"{where} train"), columns=raw.columns)
     if raw.group is not None:
-        train = Split(train.x, train.y, _numbered(raw.group, len(train), where))
+        train = replace(train, group=_numbered(raw.group, len(train), where))
     _want_every_class(train, classes, f"{where} train", "add examples of it, or drop it and renumber the labels")
     generator = np.random.default_rng([seed, 1])
-    test = _given(raw.x_test, raw.y_test, train, classes, f"{where} test")
+    test = _given(raw.x_test, raw.y_test, raw.columns_test, train, classes, f"{where} test")
     if test is None:
         train, test = _split_off(train, config.test, classes, generator, f"{where} test")
-    given_validation = _given(raw.x_validation, raw.y_validation, train, classes, f"{where} validation")
+    given_validation = _given(raw.x_validation, raw.y_validation, raw.columns_validation, train, classes,
+                              f"{where} validation")  # fmt: skip
     if config.limit is not None:
         train = _at_most(train, config.limit, classes, generator, f"{where} limit")
         test = _at_most(test, max(config.limit // 5, len(classes)), classes, generator, f"{where} limit")
@@ -69,11 +71,18 @@ def _largest_label(y: Array, where: str) -> int:
     return int(y.max())
 
 
-def _given(x: Examples | None, y: Array | None, train: Split, classes: tuple[str, ...], where: str) -> Split | None:
+def _given(
+    x: Examples | None,
+    y: Array | None,
+    columns: Mapping[str, Array],
+    train: Split,
+    classes: tuple[str, ...],
+    where: str,
+) -> Split | None:
     """A split of the source's own, which must look like the training examples."""
     if x is None or y is None:
         return None
-    split = _checked(x, y, classes, where)
+    split = replace(_checked(x, y, classes, where), columns=columns)
     kinds = [_kind(s.x) for s in (split, train)]
     if kinds[0] != kinds[1]:
         what = f"{where.rpartition(' ')[2]} examples are {kinds[0]}, training ones {kinds[1]}"

@@ -10,9 +10,22 @@ from compress.comparison import Slice
 from compress.evaluate.metrics import Labels
 from compress.evaluate.paired import difference_interval, mcnemar
 
+Column = Sequence[str] | NDArray[np.str_]
 FEWEST = 10  # examples a slice needs to be told of
 SIGNIFICANT = 0.05
+MOST_VALUES = 12  # numbers of more sizes are sliced by quarter
 MOST_CLASSES = 100  # beyond, only the classes with most examples become slices
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A slice by what a column holds: numbers above and below, or one of these texts. title: its name in tables."""
+
+    title: str
+    column: str
+    above: float | None = None
+    below: float | None = None
+    one_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +58,39 @@ def by_quarter(family: str, values: NDArray[np.float64]) -> list[Group]:
     return out
 
 
-def by_column(family: str, values: Sequence[str]) -> list[Group]:
+def by_column(family: str, values: Column) -> list[Group]:
     """One slice a distinct value, the commonest first, at most MOST_CLASSES."""
     distinct, counts = np.unique(np.asarray(values), return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
     if len(distinct) < 2:
         return []
     return [Group(family, str(distinct[i]), np.asarray(values) == distinct[i]) for i in order.tolist()]
+
+
+def by_condition(condition: Condition, columns: Mapping[str, Column | NDArray[np.float64]]) -> Group:
+    """The examples that meet it; a value that is no number is neither above nor below."""
+    values = columns[condition.column]
+    if condition.one_of:
+        return Group("chosen", condition.title, np.isin(np.asarray(values).astype(str), condition.one_of))
+    numbers = np.array([_number(v) for v in values])
+    low = -np.inf if condition.above is None else condition.above
+    high = np.inf if condition.below is None else condition.below
+    return Group("chosen", condition.title, (numbers > low) & (numbers < high))
+
+
+def by_metadata(family: str, values: Column) -> list[Group]:
+    """By value; by quarter where the column holds numbers of more than MOST_VALUES sizes."""
+    numbers = np.array([_number(v) for v in values])
+    if np.isfinite(numbers).all() and len(np.unique(numbers)) > MOST_VALUES:
+        return by_quarter(family, numbers)
+    return by_column(family, values)
+
+
+def _number(value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        return float("nan")
 
 
 def judge(groups: Sequence[Group], before: Labels, after: Labels, y: Labels, seed: int = 0) -> tuple[Slice, ...]:
@@ -121,4 +160,5 @@ def window_values(x: NDArray[np.generic]) -> Mapping[str, NDArray[np.float64]]:
 
 def text_values(texts: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
     """What a text slice is made by: its length in words."""
-    return {"words": np.array([len(t.split()) for t in texts], np.float64)}
+    return {"words": np.array([len(t.split()) for t in texts], np.float64),
+            "characters": np.array([len(t) for t in texts], np.float64)}  # fmt: skip

@@ -34,7 +34,8 @@ def read_gestures(path: Path, length: int, step: int) -> Raw:
     recordings, y, person = found["X"], found["y"], found["subject"]
     names = [f"recording {i}" for i in range(len(recordings))]
     x, owner = cut_windows(recordings, length, step, names, f"data.source gestures, {path.name}")
-    return Raw(x, y[owner], classes=CLASSES, group=person[owner], kind="windows")
+    return Raw(x, y[owner], classes=CLASSES, group=person[owner], kind="windows",
+               columns={"person": person[owner].astype(str)})  # fmt: skip
 
 
 def read_objects(data: bytes, where: str) -> dict[str, Any]:

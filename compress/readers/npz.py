@@ -3,6 +3,7 @@
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,11 @@ _DAMAGE = (
 )
 
 
-def read_npz(path: Path, *, group: bool = False, windows: bool = False) -> Raw:
+def read_npz(path: Path, *, group: bool = False, windows: bool = False, metadata: Sequence[str] = ()) -> Raw:
     """All of it.
 
     group: whether the array of that name chooses the splits; without, it is not read. windows: x_train, of three
-    dimensions, holds windows of sensor readings.
+    dimensions, holds windows of sensor readings. metadata: NAME stands for the arrays NAME_train and NAME_test.
 
     Raises:
         DataError: it is damaged, an array is missing, or classes are no texts.
@@ -34,6 +35,7 @@ def read_npz(path: Path, *, group: bool = False, windows: bool = False) -> Raw:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = archive.files
             found: dict[str, Array] = {k: archive[k] for k in _KNOWN if k in names and (group or k != "group")}
+            facts = {k: archive[k] for m in metadata for k in (f"{m}_train", f"{m}_test") if k in names}
     except _DAMAGE as error:
         fix = "save plain number and text arrays with numpy.savez; objects (pickles) are never read"
         raise DataError(f"it cannot be read: {error}", where, fix) from error
@@ -47,9 +49,24 @@ def read_npz(path: Path, *, group: bool = False, windows: bool = False) -> Raw:
         fix = "save it as a list of strings"
         raise DataError(f"classes has shape {classes.shape} and dtype {classes.dtype}, want texts", where, fix)
     texts = None if classes is None else tuple(str(c) for c in classes)
+    columns = {
+        part: {m: _column(facts, f"{m}_{part}", len(found[f"y_{part}"]), where) for m in metadata}
+        for part in ("train", "test")
+        if f"y_{part}" in found
+    }
     test = found.get("x_test"), found.get("y_test")
     return Raw(found["x_train"], found["y_train"], *test, texts, kind="windows" if windows else "examples",
-               group=found.get("group"))  # fmt: skip
+               group=found.get("group"), columns=columns["train"], columns_test=columns.get("test", {}))  # fmt: skip
+
+
+def _column(facts: Mapping[str, Array], name: str, count: int, where: str) -> Array:
+    """Facts about examples, as texts."""
+    if name not in facts:
+        raise DataError(f"{name} missing", where, "give metadata NAME as the arrays NAME_train and NAME_test")
+    if facts[name].shape != (count,) or facts[name].dtype.kind not in "uifUb":
+        what = f"{name} is {facts[name].dtype} of shape {facts[name].shape}"
+        raise DataError(what, where, f"give one number or text for each of {count} examples")
+    return facts[name].astype(str)
 
 
 def npz_shape(path: Path) -> tuple[tuple[int, ...], int]:

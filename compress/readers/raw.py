@@ -1,6 +1,7 @@
 """What a reader hands over, before anything is checked or split."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ class Raw:
     scale: what brings raw values near 0..1, applied before mean and std.
     kind: windows of sensor readings (not images without channels), or rows of a table, each column a scale of its own.
     group: (n,) of x_train, any sort of value; examples of one group are never on two sides of a split.
+    columns: facts about each example that no model reads, (n,) texts by name, of x_train; columns_test and
+    columns_validation of the other two.
     """
 
     x_train: Examples
@@ -34,3 +37,6 @@ class Raw:
     kind: Literal["examples", "windows", "table"] = "examples"
     x_validation: Examples | None = None
     y_validation: Array | None = None
+    columns: Mapping[str, Array] = field(default_factory=dict)
+    columns_test: Mapping[str, Array] = field(default_factory=dict)
+    columns_validation: Mapping[str, Array] = field(default_factory=dict)

@@ -7,7 +7,7 @@ import contextlib
 import difflib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Columns:
     without another role. classes: the labels in order; empty takes those found, sorted (numbers by value).
     split: a column of train, validation, test. group: a column whose equal values stay on one side of every split.
     window: (length, step) where rows are readings in time. A recording is a run of rows with one label, split, group
-    and value of the series column.
+    and value of the series column, and of metadata: columns of facts about examples, which no model reads.
     """
 
     label: str
@@ -52,13 +52,15 @@ class Columns:
     group: str | None = None
     window: tuple[int, int] | None = None
     series: str | None = None
+    metadata: tuple[str, ...] = field(default=(), repr=False)  # not part of a fingerprint where there is none
 
     @property
     def named(self) -> list[str]:
         """Every column that must be there."""
         return [
-            c for c in (self.text, *self.features, self.label, self.split, self.group, self.series) if c is not None
-        ]
+            c for c in (self.text, *self.features, self.label, self.split, self.group, self.series, *self.metadata)
+            if c is not None
+        ]  # fmt: skip
 
 
 def read_table(path: Path, columns: Columns, test_file: Path | None = None) -> Raw:
@@ -80,15 +82,16 @@ def read_table(path: Path, columns: Columns, test_file: Path | None = None) -> R
         labels |= other.first_lines
     classes = columns.classes or _classes(labels, str(path), columns.label)
     numbers = {c: i for i, c in enumerate(classes)}
-    train, y, group = table.part("train", numbers)
+    train, y, group, facts = table.part("train", numbers)
     if not len(y):
         raise DataError("no row is marked train", str(path), "give training examples")
     for name in ("validation", "test"):
         if name in table.splits:
-            found[f"x_{name}"], found[f"y_{name}"], _ = table.part(name, numbers)
+            found[f"x_{name}"], found[f"y_{name}"], _, found[f"columns_{name}"] = table.part(name, numbers)
     if test_file is not None:
-        found["x_test"], found["y_test"], _ = other.part(None, numbers)
-    return Raw(train, y, classes=classes, group=group, kind="table" if columns.window is None else "windows", **found)
+        found["x_test"], found["y_test"], _, found["columns_test"] = other.part(None, numbers)
+    kind: Any = "table" if columns.window is None else "windows"
+    return Raw(train, y, classes=classes, group=group, kind=kind, columns=facts, **found)
 
 
 def table_shape(path: Path, columns: Columns) -> tuple[int, int]:
@@ -121,7 +124,7 @@ class _Table:
         self.path, self.columns, self.features = path, columns, features
         self.first_lines: dict[str, int] = {}
         self._x: list[Any] = []
-        self._rows: list[tuple[str, str, str, str]] = []  # label, split, group, series of each row
+        self._rows: list[tuple[str, ...]] = []  # label, split, group, series and metadata of each row
         self._starts: list[int] = []  # lines that recordings begin on
         for line, row in read_rows(path):
             self._take(row, line)
@@ -130,13 +133,17 @@ class _Table:
         self.splits = {row[1] for row in self._rows}
         self._examples, self._row = self._cut()
 
-    def part(self, split: str | None, classes: dict[str, int]) -> tuple[Array | Texts, Array, Array | None]:
-        """Examples, class numbers and groups of one split; None takes all."""
+    def part(
+        self, split: str | None, classes: dict[str, int]
+    ) -> tuple[Array | Texts, Array, Array | None, dict[str, Array]]:
+        """Examples, class numbers, groups and metadata of one split; None takes all."""
         rows = [self._rows[i] for i in self._row]
         chosen = np.array([split is None or row[1] == split for row in rows], bool)
         y = np.array([classes[row[0]] for row in rows], np.int64)
         group = None if self.columns.group is None else np.array([row[2] for row in rows])[chosen]
-        return self._examples[chosen], y[chosen], group
+        names = enumerate(self.columns.metadata, start=4)
+        facts = {name: np.array([row[i] for row in rows])[chosen] for i, name in names}
+        return self._examples[chosen], y[chosen], group, facts
 
     def _cut(self) -> tuple[Array | Texts, Sequence[int]]:
         """The examples, and the row each one begins on."""
@@ -165,7 +172,7 @@ class _Table:
         if split is None:
             raise DataError(f"{c.split} is {_show(row[str(c.split)])}", where, f"want one of {', '.join(_SPLITS)}")
         group, series = ("" if name is None else _key(row[name], name, where) for name in (c.group, c.series))
-        facts = (label, split, group, series)
+        facts = (label, split, group, series, *(_key(row[m], m, where) for m in c.metadata))
         if not self._rows or facts != self._rows[-1]:
             self._starts.append(line)
         self._rows.append(facts)
@@ -176,7 +183,7 @@ def _roles(row: Row, columns: Columns, where: str, line: int) -> tuple[str, ...]
     _want_columns(row, columns.named, where)
     if columns.text is not None:
         return ()
-    taken = {columns.label, columns.split, columns.group, columns.series}
+    taken = {columns.label, columns.split, columns.group, columns.series, *columns.metadata}
     features = columns.features or tuple(c for c in row if c not in taken)
     if not features:
         raise DataError("no column is left for numbers", where, "name a text column, or give more columns")

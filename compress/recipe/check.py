@@ -20,6 +20,7 @@ from compress.recipe.schema import (
     NetConfig,
     QuantizeConfig,
     Recipe,
+    SliceConfig,
     StageConfig,
     StudentConfig,
     TeacherConfig,
@@ -45,6 +46,8 @@ class Parts:
     budget: BudgetConfig | None = None
     invariance: InvarianceConfig | None = None
     costs: tuple[tuple[float, ...], ...] | None = None
+    slices: tuple[SliceConfig, ...] | None = None
+    sensitive: tuple[str, ...] | None = None
 
     @staticmethod
     def of(recipe: Recipe) -> "Parts":
@@ -52,6 +55,7 @@ class Parts:
         return Parts(
             recipe.task, recipe.data, recipe.teacher, recipe.student, recipe.student is not None, recipe.stages,
             recipe.target, recipe.export, recipe.measure, recipe.budget, recipe.invariance, recipe.costs,
+            recipe.slices, recipe.sensitive,
         )  # fmt: skip
 
 
@@ -243,6 +247,7 @@ def _check_evidence(parts: Parts, shape: DataShape | None, problems: list[Proble
     if parts.budget is not None and parts.budget.consistency_drop_points is not None and parts.invariance is None:
         text = "nothing is transformed; add `invariance: {transformations: {...}}`, or drop the limit"
         problems.append(Problem(("budget", "consistency_drop_points"), text))
+    _check_columns(parts, problems)
     if parts.costs is None:
         return
     classes = shape.classes if shape is not None else len(parts.costs)
@@ -253,3 +258,20 @@ def _check_evidence(parts: Parts, shape: DataShape | None, problems: list[Proble
     if len(parts.costs) != classes:
         text = f"it holds {len(parts.costs)} rows, want one for each of {classes} classes"
         problems.append(Problem(("costs",), text))
+
+
+def _check_columns(parts: Parts, problems: list[Problem]) -> None:
+    """Slices and sensitive columns name something that the data brings along."""
+    if parts.data is None:
+        return
+    own = ("person",) if parts.data.source == "gestures" else parts.data.metadata
+    known = (*own, *SliceConfig.ALWAYS, *SliceConfig.MEASURED.get(parts.task or "", ()))
+    for i, wanted in enumerate(parts.slices or ()):
+        if wanted.column not in known:
+            hint = nearest(wanted.column, known) or f"; there are {', '.join(known)}"
+            text = f"{wanted.column!r} is no column of data.metadata and nothing that is measured{hint}"
+            problems.append(Problem(("slices", i, "column"), text))
+    for i, name in enumerate(parts.sensitive or ()):
+        if name not in own:
+            hint = nearest(name, own) or (f"; there are {', '.join(own)}" if own else "; add it there")
+            problems.append(Problem(("sensitive", i), f"{name!r} is no column of data.metadata{hint}"))

@@ -78,6 +78,11 @@ class DataConfig(Config):
     group: str | None = Field(
         None, description="csv, jsonl: a column (npz: an array) whose equal values stay on one side of every split."
     )
+    metadata: tuple[str, ...] = Field(
+        (),
+        description="csv, jsonl: columns of facts that no model reads, to slice results by; npz: arrays NAME_train, "
+        "NAME_test.",
+    )
     tokenizer: str | None = Field(
         None, description="Texts: a tokenizer.json, or a folder that holds one; default: the teacher's."
     )
@@ -100,7 +105,7 @@ class DataConfig(Config):
     TOKENS: ClassVar[tuple[str, ...]] = ("tokenizer", "max_length", "lengths")
     ADDED: ClassVar[frozenset[str]] = frozenset(
         {"csv", "jsonl", "images", "size", "channels", "python", "args", "group", "window", "extra", "normalize"}
-        | {*COLUMNS, *TOKENS}
+        | {"metadata", *COLUMNS, *TOKENS}
     )
 
     @property
@@ -137,6 +142,8 @@ class DataConfig(Config):
             return f"{', '.join(given)}: not for {self.kind}; csv and jsonl take it"
         if self.group is not None and not table and (self.kind, self.group) != ("npz", "group"):
             return "group: the name of a column (csv, jsonl), or of the array `group` (npz)"
+        if self.metadata and not table and self.npz is None:
+            return f"metadata: not for {self.source or self.kind}; csv, jsonl and npz take it"
         if self.window is not None and not table and self.source != "gestures":
             return f"window: not for {self.source or self.kind}; it holds examples, not recordings"
         if self.text is not None and (self.features or self.window is not None):

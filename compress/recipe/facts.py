@@ -85,7 +85,7 @@ def columns_of(config: DataConfig) -> "Columns":
 
     window = None if config.window is None else (config.window.length, config.window.step or config.window.length)
     return Columns(config.label, config.text, config.features, config.classes, config.split, config.group,
-                   window, config.series)  # fmt: skip
+                   window, config.series, config.metadata)  # fmt: skip
 
 
 def net_graph(config: NetConfig, data: DataShape | None, seed: int = 0, teacher: Graph | None = None) -> Graph | None:

@@ -4,6 +4,7 @@
 `stages:` have modules of their own; their names can be had from here as well.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -159,6 +160,47 @@ class InvarianceConfig(Config):
         return self
 
 
+class SliceConfig(Config):
+    """Test examples with something in common, told of by themselves in the report.
+
+    column: of data.metadata, or what the tool measures itself: words and characters (texts), brightness and contrast
+    (images), movement (windows), confidence (of the teacher, 0..1), class (the true one).
+    """
+
+    column: str = Field(min_length=1, description="A column of data.metadata, or something that is measured.")
+    name: str | None = Field(None, min_length=1, max_length=80, description="In tables; default: the condition itself.")
+    above: float | None = Field(None, description="Numbers larger than this.")
+    below: float | None = Field(None, description="Numbers smaller than this.")
+    one_of: tuple[str, ...] = Field((), description="Texts that the column holds, e.g. [north, south].")
+
+    MEASURED: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "text-classification": ("words", "characters"),
+        "image-classification": ("brightness", "contrast"),
+        "sensor-classification": ("movement",),
+        "classification": (),
+    }
+    ALWAYS: ClassVar[tuple[str, ...]] = ("confidence", "class")
+
+    @model_validator(mode="after")
+    def _a_condition(self) -> "SliceConfig":
+        ranged = self.above is not None or self.below is not None
+        if ranged == bool(self.one_of):
+            raise ValueError("give above, below or both for numbers, or one_of for texts")
+        if self.above is not None and self.below is not None and self.above >= self.below:
+            raise ValueError(f"above: {self.above:g} and below: {self.below:g} leave nothing between")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        if self.name is not None:
+            return self.name
+        if self.one_of:
+            return f"{self.column} is {' or '.join(self.one_of)}"
+        words = {"above": self.above, "below": self.below}
+        return f"{self.column} " + " and ".join(f"{w} {v:g}" for w, v in words.items() if v is not None)
+
+
 class BudgetConfig(Config):
     """What the result must meet; a missed budget ends the run with exit code 3."""
 
@@ -188,5 +230,9 @@ class Recipe(Config):
     invariance: InvarianceConfig | None = Field(None, description="Transformations that must not change answers.")
     costs: tuple[tuple[float, ...], ...] | None = Field(
         None, description="Cost of each answer (column) for each truth (row), in the order of the classes."
+    )
+    slices: tuple[SliceConfig, ...] = Field((), description="Slices of the test examples, beside the automatic ones.")
+    sensitive: tuple[str, ...] = Field(
+        (), description="Columns of data.metadata (gestures: person): is compression as fair to each of their groups?"
     )
     allow_slower: bool = Field(False, description="Accept a result that is no smaller or no faster than the teacher.")

@@ -9,6 +9,7 @@ from compress.report import (
     page_compare,
     page_devices,
     page_evidence,
+    page_groups,
     page_record,
     page_top,
     words,
@@ -28,6 +29,7 @@ _PARTS = {
     "classes": "Classes",
     "scores": "Scores",
     "slices": "Slices",
+    "groups": "Groups",
     "invariance": "Invariance",
     "calibration": "Calibration",
     "flips": "Examples",
@@ -42,10 +44,11 @@ _PARTS = {
 def _in_depth(result: Result) -> dict[str, Markup | None]:
     c = result.comparison
     if c is None:
-        return dict.fromkeys(("scores", "slices", "invariance", "calibration", "flips"))
+        return dict.fromkeys(("scores", "slices", "groups", "invariance", "calibration", "flips"))
     return {
         "scores": page_compare.scores(c),
         "slices": page_compare.slices(c),
+        "groups": page_groups.groups(c),
         "invariance": page_compare.invariance(c),
         "calibration": page_compare.calibration(c),
         "flips": page_compare.flips(c),

@@ -127,10 +127,12 @@ def slices(c: Comparison, prefix: str = "") -> Markup:
     rows: list[tuple[str | None, list[object]]] = [("hurt" if s.hurt else None, _slice(s)) for s in c.slices[:SLICES]]
     heads = ("Slice", "Examples", "Before", "After", "Points", "Lost / gained", "q")
     shown = f" The first {SLICES} are shown." if len(c.slices) > SLICES else ""
+    notes = tag("ul", [tag("li", words.one_line(n)) for n in c.notes], class_="fine") if c.notes else None
     return section(
         prefix + "slices",
         "Where it hurts",
         table("Slices of the test set before and after", heads, rows, kind="slices", figures=6) if rows else None,
+        notes,
         lead=f"{say} Test examples that have something in common, compared before and after; q is McNemar's exact "
         f"p-value corrected for the number of slices (Benjamini-Hochberg), hurt is q < 0.05.{shown}",
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from compress.comparison import Comparison
-from compress.report import page_compare, words
+from compress.report import page_compare, page_groups, words
 from compress.report.markup import Markup, join, tag
 from compress.report.page import document
 from compress.report.page_parts import icon, minor, section, table
@@ -15,6 +15,7 @@ from compress.versus import Versus
 _PARTS = (
     page_compare.scores,
     page_compare.slices,
+    page_groups.groups,
     page_compare.invariance,
     page_compare.calibration,
     page_compare.flips,

@@ -4,7 +4,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from compress.comparison import Slice
+from compress.comparison import Gap, Slice
 from compress.report import words
 from compress.report.markdown import escape, table
 from compress.report.versus_facts import Line, headline, lines
@@ -26,6 +26,7 @@ def terminal(v: Versus, price_per_hour: float | None = None) -> Group:
         parts.append(Text(headline(f), style="bold"))
         parts.append(Text(f"  {words.sentence(c.paired.verdict)}."))
         parts += [Text(f"  hurt: {_slice(s)}", style="red") for s in c.slices if s.hurt][:5]
+        parts += [Text(f"  wider: {_gap(g)}", style="red") for g in c.gaps if g.wider][:5]
     parts += [Text(f"note: {words.one_line(n)}", style="yellow") for n in v.notes]
     return Group(*parts)
 
@@ -41,6 +42,7 @@ def markdown(v: Versus, price_per_hour: float | None = None) -> str:
             continue
         told = [f"**{escape(headline(f))}**", "", f"- {escape(words.sentence(c.paired.verdict))}."]
         told += [f"- hurt: {escape(_slice(s))}" for s in c.slices if s.hurt][:10]
+        told += [f"- wider: {escape(_gap(g))}" for g in c.gaps if g.wider][:10]
         ece = (c.before_calibration.ece, c.after_calibration.ece)
         told.append(f"- expected calibration error {words.percent(ece[0])} before, {words.percent(ece[1])} after")
         parts.append("\n".join(told))
@@ -61,6 +63,12 @@ def _cells(f: Line) -> list[str]:
         words.significant(latency.p50_ms) if latency else "–",
         words.times(f.speed) if f.speed is not None else "–",
     ]
+
+
+def _gap(g: Gap) -> str:
+    of = f" of {words.one_line(g.of_class)}" if g.of_class else ""
+    groups = f"{words.one_line(g.low)} and {words.one_line(g.high)}"
+    return f"{g.metric}{of} between {groups} ({words.one_line(g.column)}): {g.before:.1f} to {g.after:.1f} points apart"
 
 
 def _slice(s: Slice) -> str:

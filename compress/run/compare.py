@@ -8,12 +8,13 @@ import numpy as np
 from edge_runtime.quiet import without_engine_notice
 
 from compress.benchmark.host import host_facts
+from compress.compare.conditions import conditions_of
 from compress.comparison import Comparison, InvarianceRow
 from compress.run import record
 from compress.run.cache import make_key
 from compress.run.walk import File, Walk, load_logits
 
-VERSION = 1  # of the comparison: raise it when the same logits give other rows
+VERSION = 2  # of the comparison: raise it when the same logits give other rows
 
 
 def compare_shipped(walk: Walk, files: list[File], shipped: str) -> Comparison | None:
@@ -28,6 +29,8 @@ def compare_shipped(walk: Walk, files: list[File], shipped: str) -> Comparison |
         "names": [first.plan.id, this.plan.id],
         "invariance": recipe.invariance.model_dump(mode="json") if recipe.invariance else None,
         "costs": recipe.costs,
+        "slices": [s.model_dump(mode="json") for s in recipe.slices],
+        "sensitive": recipe.sensitive,
     }
     inputs = {
         "before": logits[first.plan.id].record["digest"],
@@ -58,7 +61,8 @@ def compare_shipped(walk: Walk, files: list[File], shipped: str) -> Comparison |
             rows = invariances(strengths, wanted.swaps, (pair[0][:n], pair[1][:n]),
                                test.y[:n], test.x[:n], answers, recipe.seed)  # fmt: skip
         matrix = None if recipe.costs is None else np.array(recipe.costs, np.float64)
-        found = contrast(names, (pair[0], pair[1]), test.y, test.x, walk.data.classes, cost_matrix=matrix, rows=rows,
+        found = contrast(names, (pair[0], pair[1]), test.y, test.x, walk.data.classes, columns=test.columns,
+                         conditions=conditions_of(recipe), sensitive=recipe.sensitive, cost_matrix=matrix, rows=rows,
                          seed=recipe.seed)  # fmt: skip
         (folder / "comparison.json").write_text(found.model_dump_json())
         return {}

@@ -269,3 +269,17 @@ def test_a_csv_of_texts_comes_with_its_fingerprint(tmp_path):
 def test_an_absent_table_names_the_key(tmp_path):
     with pytest.raises(DataError, match=r"data\.jsonl .*absent\.jsonl: there is no such file"):
         open_data(DataConfig(jsonl=str(tmp_path / "absent.jsonl")), 0)
+
+
+def test_metadata_of_an_npz_stands_in_arrays_of_its_own(npz):
+    site = np.array(["a", "b"] * 20)
+    config = npz(site_train=site, site_test=np.arange(10)).model_copy(update={"metadata": ("site",)})
+    data = open_data(config, 0).load()
+
+    assert data.test.columns["site"].tolist() == [str(i) for i in range(10)]
+    assert set(data.train.columns["site"]) == {"a", "b"}
+    assert data.fingerprint != open_data(config.model_copy(update={"metadata": ()}), 0).fingerprint
+    with pytest.raises(DataError, match="site_test missing"):
+        open_data(npz(site_train=site).model_copy(update={"metadata": ("site",)}), 0).load()
+    with pytest.raises(DataError, match="one number or text for each of 40 examples"):
+        open_data(npz(site_train=site[:3], site_test=site[:10]).model_copy(update={"metadata": ("site",)}), 0).load()

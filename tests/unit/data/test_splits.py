@@ -220,3 +220,11 @@ def test_numbers_that_a_model_was_trained_with_are_taken_as_they_are():
     np.testing.assert_array_equal(data.inputs(data.test)[0, :, 0, 0], [3.0, 0.5])
     with pytest.raises(DataError, match=r"data toy normalize: mean holds 2 values, want 1"):
         build(Raw(x[..., 0], np.arange(60) % 3), config)
+
+
+def test_columns_follow_their_examples_through_every_cut():
+    x, y = toy()
+    data = build(Raw(x, y, columns={"number": np.arange(60).astype(str)}))
+
+    for split in (data.train, data.validation, data.test, data.calibration):
+        assert [int(v) for v in split.columns["number"]] == split.x[:, 0, 0].tolist()

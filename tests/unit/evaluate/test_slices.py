@@ -7,10 +7,13 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
 from compress.evaluate.slices import (
+    Condition,
     Group,
     benjamini_hochberg,
     by_class,
     by_column,
+    by_condition,
+    by_metadata,
     by_quarter,
     image_values,
     judge,
@@ -94,3 +97,22 @@ def test_what_examples_look_like():
         window_values(np.stack([np.zeros((20, 3)), np.random.default_rng(0).normal(size=(20, 3))]))["movement"][0] == 0
     )
     assert text_values(["one two", ""])["words"].tolist() == [2, 0]
+
+
+def test_a_condition_picks_numbers_and_texts():
+    columns = {"age": np.array(["3", "40.5", "n/a", "20"]), "site": ["x", "y", "x", "z"]}
+
+    assert by_condition(Condition("old", "age", above=10), columns).members.tolist() == [False, True, False, True]
+    assert by_condition(Condition("mid", "age", above=10, below=30), columns).members.tolist() == [False] * 3 + [True]
+    assert by_condition(Condition("x, z", "site", one_of=("x", "z")), columns).members.tolist() == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_metadata_is_sliced_by_value_or_by_quarter():
+    assert [g.name for g in by_metadata("site", ["a", "b", "a"])] == ["a", "b"]
+    assert len(by_metadata("age", [str(i) for i in range(100)])) == 4
+    assert len(by_metadata("age", [*map(str, range(99)), "n/a"])) == 100

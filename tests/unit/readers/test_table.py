@@ -162,3 +162,24 @@ def test_any_bytes_give_rows_or_a_data_error(file, noise, name, place):
             assert str(path) in error.where  # noqa: PT017
         else:
             assert len(raw.x_train) == len(raw.y_train)
+
+
+def test_metadata_goes_along_and_is_no_feature(file):
+    rows = "x,z,label,site,age,split\n1,2,a,north,30,train\n3,4,b,south,,train\n5,6,a,north,41,test\n"
+    columns = Columns("label", split="split", metadata=("site", "age"))
+    raw = read_table(file(rows.replace(",,", ",9,")), columns)
+
+    assert raw.x_train.shape == (2, 2)
+    assert {k: v.tolist() for k, v in raw.columns.items()} == {"site": ["north", "south"], "age": ["30", "9"]}
+    assert raw.columns_test["age"].tolist() == ["41"]
+    assert "metadata" not in repr(columns)  # fingerprints of tables without it stay
+    with pytest.raises(DataError, match="age is empty"):
+        read_table(file(rows), columns)
+
+
+def test_a_recording_ends_where_metadata_changes(file):
+    rows = "x,label,site\n" + "1,a,north\n" * 9 + "2,a,south\n" * 9
+    raw = read_table(file(rows), Columns("label", window=(8, 8), metadata=("site",)))
+
+    assert raw.x_train.shape == (2, 8, 1)
+    assert raw.columns["site"].tolist() == ["north", "south"]

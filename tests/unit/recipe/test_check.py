@@ -106,6 +106,23 @@ def test_a_wrong_invariance_is_reported(change, problems, value, problem):
     assert problem in found[0]
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("slices: [{column: sharpness, above: 1}]", "slices[0].column: 'sharpness' is no column of data.metadata and"),
+        ("slices: [{column: brightnes, above: 1}]", "did you mean 'brightness'?"),
+        ("slices: [{column: brightness}]", "slices[0]: give above, below or both for numbers, or one_of for texts"),
+        ("slices: [{column: brightness, above: 3, below: 2}]", "above: 3 and below: 2 leave nothing between"),
+        ("sensitive: [site]", "sensitive[0]: 'site' is no column of data.metadata; add it there"),
+    ],
+)
+def test_slices_and_groups_want_columns_that_are_there(change, problems, value, problem):
+    found = problems(change("export:", f"{value}\nexport:"))
+
+    assert len(found) == 1, found
+    assert problem in found[0]
+
+
 def test_the_same_float_file_is_not_wanted_twice(change, problems):
     text = change("  - quantize: {how: static}\n", "", change("[onnx, tflite]", "[onnx, onnx-float32]"))
 

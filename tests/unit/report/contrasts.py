@@ -42,8 +42,20 @@ def texts():
     return made([f"sentence {i} of a film review" for i in range(60)])
 
 
+def grouped():
+    """A group that compression harms, in a column with three."""
+    return made([f"sentence {i}" for i in range(600)], classes=2, n=600, rows=False, labels=("no", "yes"),
+                columns={"site": ["north", "south", "east"] * 200}, sensitive=["site"])  # fmt: skip
+
+
 def hostile():
-    return made([NASTY] * 60, labels=(NASTY, "b", "c", "d"), names=(NASTY, "b"), columns={NASTY: [NASTY, "x"] * 30})
+    return made(
+        [NASTY] * 60,
+        labels=(NASTY, "b", "c", "d"),
+        names=(NASTY, "b"),
+        columns={NASTY: [NASTY, "x"] * 30},
+        sensitive=[NASTY],
+    )
 
 
 CONTRASTS = {"images": images, "windows": windows, "texts": texts, "hostile": hostile}

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import samples
 
-from compress.report import page, page_compare
+from compress.report import page, page_compare, page_groups
 from compress.report.markup import tag
 
 
 def drawn(c):
     parts = (page_compare.calibration, page_compare.scores, page_compare.slices, page_compare.invariance)
-    return "".join(str(p(c) or "") for p in (*parts, page_compare.flips))
+    return "".join(str(p(c) or "") for p in (*parts, page_groups.groups, page_compare.flips))
 
 
 @pytest.mark.parametrize("name", contrasts.CONTRASTS)
@@ -86,3 +86,17 @@ def test_ten_thousand_examples_stay_a_small_page():
     c = contrasts.made(np.random.default_rng(0).integers(0, 256, (10_000, 28, 28)).astype(np.uint8), 10, 10_000)
 
     assert len(page.render(samples.good().model_copy(update={"comparison": c})).encode()) < 1_000_000
+
+
+def test_groups_stand_side_by_side_with_the_gaps_between_them():
+    c = contrasts.grouped()
+    even = tuple(g.model_copy(update={"wider": False}) for g in c.gaps)
+    quiet = page_groups.groups(c.model_copy(update={"gaps": even}))
+    worst = c.gaps[0].model_copy(update={"wider": True})
+    loud = page_groups.groups(c.model_copy(update={"gaps": (worst, *c.gaps[1:])}))
+
+    assert f"None of {len(c.gaps)} gaps between groups grew beyond chance." in quiet
+    assert f"1 of {len(c.gaps)} gaps between groups grew beyond chance." in loud
+    assert "rates of yes" in quiet
+    assert "True positive rate of yes" in quiet
+    assert page_groups.groups(contrasts.images()) is None
