@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "label": {"errors", "readers"},
     "doctor": {"errors", "benchmark", "recipe"},
     "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate",
-            "benchmark", "devices", "report", "result", "comparison"},
+            "benchmark", "devices", "report", "result", "comparison", "compare"},
 }  # fmt: skip
 LIGHT_MODULES = [
     "compress",
