@@ -137,6 +137,21 @@ class Gap(Part):
     wider: bool
 
 
+class Attribution(Part):
+    """What spoke for the answer before over the one after, part by part: Shapley values of the difference of their
+    log-probabilities, by each file, in nats. Parts stand in a grid of rows x columns, row by row.
+
+    kind: patches of an image, words, stretches of a signal (a row a channel), columns of a table. words: as shown.
+    """
+
+    kind: Literal["patches", "words", "stretches", "columns"]
+    rows: int
+    columns: int
+    words: tuple[str, ...] = ()
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+
 class Flip(Part):
     """One example whose answer changed.
 
@@ -157,6 +172,7 @@ class Flip(Part):
     picture: str = ""
     text: str = ""
     trace: tuple[tuple[float, ...], ...] = ()
+    attribution: Attribution | None = None
 
 
 class InvarianceRow(Part):

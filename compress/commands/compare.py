@@ -16,7 +16,14 @@ import click
     metavar="PER_HOUR",
     help="Of one core: adds what a million inferences cost.",
 )
-def command(files: tuple[str, ...], out: Path, price: float | None) -> None:
+@click.option(
+    "--explain",
+    type=click.IntRange(0, 24),
+    default=0,
+    metavar="N",
+    help="Attribution for the N worst changed answers; needs the attribution extra.",
+)
+def command(files: tuple[str, ...], out: Path, price: float | None, explain: int) -> None:
     """Compare exported files of one or several runs, each with the first.
 
     A file is a run folder (its shipped file), RUN:ARTEFACT (runs/a:02-prune.onnx) or an artefact's folder. All must
@@ -31,7 +38,7 @@ def command(files: tuple[str, ...], out: Path, price: float | None) -> None:
     from compress.report.versus_text import markdown, terminal
     from compress.versus import save_versus
 
-    found = versus([find(f) for f in files])
+    found = versus([find(f) for f in files], explain)
     out.mkdir(parents=True, exist_ok=True)
     save_versus(out / "compare.json", found)
     written = write_texts({"compare.html": render(found, price), "compare.md": markdown(found, price)}, out)

@@ -7,18 +7,22 @@ import numpy as np
 
 from compress.compare.conditions import conditions_of
 from compress.compare.sides import Found
+from compress.comparison import Comparison
 from compress.errors import CompressError, DataError, UsageError
 from compress.evaluate.contrast import contrast
 from compress.recipe.schema import Recipe
 from compress.versus import Side, Versus, unlike
 
+PERMUTATIONS = 8  # as a recipe's `attribution` by default
 
-def versus(found: Sequence[Found]) -> Versus:
-    """Every file against the first.
+
+def versus(found: Sequence[Found], explained: int = 0) -> Versus:
+    """Every file against the first. explained: so many of the changed answers of each pair get an attribution.
 
     Raises:
         UsageError: fewer than two, the same one twice, or judged on different test sets or classes.
         DataError: the predictions of one are missing or damaged.
+        MissingExtraError: explanations are wanted, and Captum is not installed.
     """
     if len(found) < 2:
         raise UsageError("there is nothing to compare with", "compare", "name two or more files")
@@ -40,6 +44,9 @@ def versus(found: Sequence[Found]) -> Versus:
                  sensitive=recipe.sensitive if recipe else (), seed=first.result.seed)
         for name, other in zip(names[1:], logits[1:], strict=True)
     )  # fmt: skip
+    if explained and recipe is not None:
+        comparisons = tuple(_explained(c, examples, first, f, explained)
+                            for c, f in zip(comparisons, found[1:], strict=True))  # fmt: skip
     sides = tuple(_side(n, f) for n, f in zip(names, found, strict=True))
     notes += _latency_notes(sides)
     notes += _version_notes(found, names)
@@ -50,6 +57,14 @@ def versus(found: Sequence[Found]) -> Versus:
         comparisons=comparisons,
         notes=tuple(notes),
     )
+
+
+def _explained(c: Comparison, examples: Any, first: Found, other: Found, count: int) -> Comparison:
+    from compress.evaluate.attribution import explain
+
+    told = explain(c.flips, examples, c.classes, (first.bundle, other.bundle), count=count,
+                   permutations=PERMUTATIONS, seed=first.result.seed)  # fmt: skip
+    return c.model_copy(update={"flips": told})
 
 
 def _names(found: Sequence[Found]) -> list[str]:

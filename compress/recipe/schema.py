@@ -160,6 +160,17 @@ class InvarianceConfig(Config):
         return self
 
 
+class AttributionConfig(Config):
+    """What spoke for the answers that changed, part by part, by the teacher's file and the shipped one.
+
+    Needs the attribution extra. An example costs about parts x permutations inferences by each file; it has at most 64
+    parts (patches, words, stretches of a signal, columns).
+    """
+
+    examples: int = Field(4, ge=1, le=24, description="So many of the worst changed answers.")
+    permutations: int = Field(8, ge=1, le=200, description="Orders in which parts are added; more is less noisy.")
+
+
 class SliceConfig(Config):
     """Test examples with something in common, told of by themselves in the report.
 
@@ -230,6 +241,9 @@ class Recipe(Config):
     invariance: InvarianceConfig | None = Field(None, description="Transformations that must not change answers.")
     costs: tuple[tuple[float, ...], ...] | None = Field(
         None, description="Cost of each answer (column) for each truth (row), in the order of the classes."
+    )
+    attribution: AttributionConfig | None = Field(
+        None, description="Explain the worst changed answers; off by default."
     )
     slices: tuple[SliceConfig, ...] = Field((), description="Slices of the test examples, beside the automatic ones.")
     sensitive: tuple[str, ...] = Field(

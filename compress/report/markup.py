@@ -52,8 +52,7 @@ def tag(name: str, /, *children: object, **attributes: str | float | bool | None
         if value is None or value is False:
             continue
         attribute = key.rstrip("_").replace("_", "-")
-        if attribute == "viewbox":
-            attribute = "viewBox"
+        attribute = {"viewbox": "viewBox", "preserveaspectratio": "preserveAspectRatio"}.get(attribute, attribute)
         text = number(value) if isinstance(value, float) else str(value)
         inside = {"href": "#", "src": "data:image/png;base64,"}.get(attribute, "")
         if attribute.startswith("on") or not text.startswith(inside):

@@ -9,6 +9,7 @@ from compress.report import (
     page_compare,
     page_devices,
     page_evidence,
+    page_flips,
     page_groups,
     page_record,
     page_top,
@@ -51,7 +52,7 @@ def _in_depth(result: Result) -> dict[str, Markup | None]:
         "groups": page_groups.groups(c),
         "invariance": page_compare.invariance(c),
         "calibration": page_compare.calibration(c),
-        "flips": page_compare.flips(c),
+        "flips": page_flips.flips(c),
     }
 
 

@@ -1,4 +1,4 @@
-"""One pair of files in depth: calibration, precision, slices, invariance and the examples whose answer changed.
+"""One pair of files in depth: calibration, precision, slices and invariance.
 
 prefix: before the ids of the sections, where a page holds several comparisons.
 """
@@ -6,7 +6,7 @@ prefix: before the ids of the sections, where a page holds several comparisons.
 from collections.abc import Sequence
 from itertools import groupby
 
-from compress.comparison import Calibration, ClassScores, Comparison, Flip, InvarianceRow, Slice
+from compress.comparison import Calibration, ClassScores, Comparison, InvarianceRow, Slice
 from compress.report import words
 from compress.report.axes import Axis
 from compress.report.markup import Markup, chart, join, number, tag
@@ -14,7 +14,6 @@ from compress.report.page_parts import icon, minor, section, table
 
 SLICES = 20  # rows of the slices' table
 CLASSES = 30
-KINDS = {"lost": "Lost: right before, wrong after", "changed": "Wrong both times, in another way", "gained": "Gained"}
 
 
 def calibration(c: Comparison, prefix: str = "") -> Markup:
@@ -227,53 +226,3 @@ def _curve(name: str, rows: Sequence[InvarianceRow]) -> Markup:
         about=f"Share of unchanged answers under {title}, before and after. The numbers are in the table above.",
         small=True,
     )
-
-
-def flips(c: Comparison, prefix: str = "") -> Markup:
-    """The examples themselves."""
-    groups = []
-    for kind, title in KINDS.items():
-        found = [f for f in c.flips if f.kind == kind]
-        if found:
-            groups.append(tag("h3", title, minor(f"{len(found)} shown")))
-            groups.append(tag("div", [_flip(f) for f in found], class_="gallery"))
-    lost, gained = c.paired.lost, c.paired.gained
-    lead = f"{lost:,} answers were lost and {gained:,} gained. Worst first: by how much the true class fell or rose."
-    if not groups:
-        lead = "No answer changed."
-    return section(prefix + "flips", "The examples that changed", *groups, lead=lead)
-
-
-def _flip(f: Flip) -> Markup:
-    shown: Markup
-    if f.picture:
-        shown = tag("img", src=f.picture, alt=f"test example {f.index}", width=72, height=72)
-    elif f.trace:
-        shown = _trace(f)
-    else:
-        shown = tag("blockquote", words.one_line(f.text) if f.text else "(empty)")
-    answer = f"{words.one_line(f.before)} ({words.percent(f.before_confidence, 0)}) → {words.one_line(f.after)} "
-    return tag(
-        "figure",
-        shown,
-        tag(
-            "figcaption",
-            tag("b", words.one_line(f.truth)),
-            minor(f"{answer}({words.percent(f.after_confidence, 0)})"),
-            minor(f"test example {f.index:,}"),
-        ),
-        class_="flip text" if not f.picture and not f.trace else "flip",
-    )
-
-
-def _trace(f: Flip) -> Markup:
-    values = [v for channel in f.trace for v in channel]
-    low, high = min(values), max(values)
-    y = Axis(low, high if high > low else low + 1, 68, 4)
-    lines = []
-    for i, channel in enumerate(f.trace):
-        x = Axis(0, max(len(channel) - 1, 1), 2, 158)
-        path = " ".join(f"{number(x(t))},{number(y(v))}" for t, v in enumerate(channel))
-        lines.append(tag("polyline", points=path, class_=f"trace c{i % 6}"))
-    about = f"Test example {f.index}: {words.plural(len(f.trace), 'channel')} of samples."
-    return chart(lines, width=160, height=72, about=about, small=True)

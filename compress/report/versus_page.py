@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from compress.comparison import Comparison
-from compress.report import page_compare, page_groups, words
+from compress.report import page_compare, page_flips, page_groups, words
 from compress.report.markup import Markup, join, tag
 from compress.report.page import document
 from compress.report.page_parts import icon, minor, section, table
@@ -18,7 +18,7 @@ _PARTS = (
     page_groups.groups,
     page_compare.invariance,
     page_compare.calibration,
-    page_compare.flips,
+    page_flips.flips,
 )
 
 

@@ -31,6 +31,7 @@ def compare_shipped(walk: Walk, files: list[File], shipped: str) -> Comparison |
         "costs": recipe.costs,
         "slices": [s.model_dump(mode="json") for s in recipe.slices],
         "sensitive": recipe.sensitive,
+        "attribution": recipe.attribution.model_dump(mode="json") if recipe.attribution else None,
     }
     inputs = {
         "before": logits[first.plan.id].record["digest"],
@@ -64,6 +65,13 @@ def compare_shipped(walk: Walk, files: list[File], shipped: str) -> Comparison |
         found = contrast(names, (pair[0], pair[1]), test.y, test.x, walk.data.classes, columns=test.columns,
                          conditions=conditions_of(recipe), sensitive=recipe.sensitive, cost_matrix=matrix, rows=rows,
                          seed=recipe.seed)  # fmt: skip
+        if how := recipe.attribution:
+            from compress.evaluate.attribution import explain
+
+            with without_engine_notice():
+                told = explain(found.flips, test.x, walk.data.classes, (first.folder, this.folder), count=how.examples,
+                               permutations=how.permutations, seed=recipe.seed)  # fmt: skip
+            found = found.model_copy(update={"flips": told})
         (folder / "comparison.json").write_text(found.model_dump_json())
         return {}
 

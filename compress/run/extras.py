@@ -11,6 +11,7 @@ _MODULES = {
     "tflite": ("ai_edge_litert", "flatbuffers"),
     "inc": ("neural_compressor", "onnxscript"),
     "text": ("tokenizers",),
+    "attribution": ("captum",),
 }
 
 

@@ -77,7 +77,8 @@ class Walk:
 
         texts = ("text",) if self.recipe.task == "text-classification" else ()
         inc = ("inc",) if any(getattr(s, "engine", "own") != "own" for s in self.recipe.stages) else ()
-        require((*texts, *inc, *(s.config["format"] for s in self.plan.steps if s.kind == "export")))
+        explained = ("attribution",) if self.recipe.attribution is not None else ()
+        require((*texts, *inc, *explained, *(s.config["format"] for s in self.plan.steps if s.kind == "export")))
         check_threads(self.recipe.measure.threads)
         assert self.devices  # each answers, or raised
 

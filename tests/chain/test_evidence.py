@@ -19,6 +19,7 @@ def evidence(finished, tmp_path_factory):
     recipe["invariance"] = {"transformations": {"shift": [1], "rotation": [10]}, "examples": 40}
     recipe["costs"] = [[0 if i == j else 5 if i == 0 else 1 for j in range(10)] for i in range(10)]
     recipe["budget"] = {"consistency_drop_points": 0.0}
+    recipe["attribution"] = {"examples": 2, "permutations": 2}
     (finished.folder / "evidence.yaml").write_text(yaml.safe_dump(recipe))
     done = finished("run", "evidence.yaml", "--out", "runs/evidence", check=None)
     return finished.folder / "runs" / "evidence", done
@@ -86,3 +87,32 @@ def test_a_second_run_takes_the_comparison_from_the_cache(evidence, finished):
 
 def test_recipes_know_the_transformations_there_are():
     assert set(Names.__args__) == set(TRANSFORMATIONS)
+
+
+def test_the_worst_changed_answers_are_explained_by_both_files(evidence, data):
+    run, _ = evidence
+    comparison = load_result(run / "result.json").comparison
+    told = [f for f in comparison.flips if f.attribution]
+
+    assert told == list(comparison.flips[:2])
+    for flip in told:
+        a = flip.attribution
+        assert (a.kind, a.rows, a.columns, len(a.before), len(a.after)) == ("patches", 7, 7, 49, 49)
+        assert a.before != a.after
+        grey = np.rint(data.test.x.mean(axis=0))[np.newaxis].astype(np.uint8)
+        ends = np.concatenate([data.test.x[flip.index][np.newaxis], grey])
+        with edge_runtime.load(run / "artefacts" / comparison.after) as model:
+            logits = model.logits(ends)
+        i, j = (comparison.classes.index(v) for v in (flip.before, flip.after))
+        lean = logits[:, i] - logits[:, j]
+        assert sum(a.after) == pytest.approx(float(lean[0] - lean[1]), abs=0.05)
+    assert "Shapley values by Captum" in (run / "report.html").read_text()
+
+
+def test_two_files_are_compared_with_explanations(finished):
+    done = finished(
+        "compare", "runs/digits_tiny:00-teacher.onnx", "runs/digits_tiny", "--out", "told", "--explain", "1"
+    )
+
+    assert "compare.html" in done.stdout
+    assert 'class="explained-pair"' in (finished.folder / "told" / "compare.html").read_text()

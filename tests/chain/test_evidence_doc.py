@@ -40,6 +40,7 @@ def test_slices_and_groups_of_the_page_are_told(cli):
         "stages": [{"quantize": {"how": "static"}}], "export": ["onnx"],
         "measure": {"profile": "smoke"}, "allow_slower": True,
     }  # fmt: skip
+    recipe["attribution"] = {"examples": 2, "permutations": 2}
     (cli.folder / "reviews.yaml").write_text(yaml.safe_dump(recipe))
     cli("lint", "reviews.yaml")
     cli("run", "reviews.yaml")

@@ -53,8 +53,8 @@ def test_overrides_apply_in_order(good):
         ("stages.3.train.epochs=2",
          "stages is a list, '3' is no index of it; its entries are 0 (distill), 1 (prune), 2 (quantize)"),
         ("budgt.size_bytes=3", "recipe has no 'budgt'; did you mean 'budget'?"),
-        ("zzz.a=3", "recipe has no 'zzz'; it has allow_slower, budget, costs, data, export, invariance, measure, "
-                    "name, seed, sensitive, slices, stages, student, target, task, teacher, version"),
+        ("zzz.a=3", "recipe has no 'zzz'; it has allow_slower, attribution, budget, costs, data, export, invariance, "
+                    "measure, name, seed, sensitive, slices, stages, student, target, task, teacher, version"),
         ("name.a=2", "name is the text 'small'; there is nothing inside it"),
         ("seed.a=2", "there is nothing at seed to look into"),
         ("seed", "want PATH=VALUE, such as stages.0.distill.epochs=2"),

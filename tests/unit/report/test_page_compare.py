@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import samples
 
-from compress.report import page, page_compare, page_groups
+from compress.report import page, page_compare, page_flips, page_groups
 from compress.report.markup import tag
 
 
 def drawn(c):
     parts = (page_compare.calibration, page_compare.scores, page_compare.slices, page_compare.invariance)
-    return "".join(str(p(c) or "") for p in (*parts, page_groups.groups, page_compare.flips))
+    return "".join(str(p(c) or "") for p in (*parts, page_groups.groups, page_flips.flips))
 
 
 @pytest.mark.parametrize("name", contrasts.CONTRASTS)
@@ -45,14 +45,14 @@ def test_the_words_follow_the_numbers():
 
     assert f"None of {len(c.slices)} slices was hurt beyond chance." in page_compare.slices(quiet)
     assert f"1 of {len(c.slices)} slices were hurt beyond chance." in page_compare.slices(loud)
-    assert f"{c.paired.lost} answers were lost and {c.paired.gained} gained" in page_compare.flips(c)
+    assert f"{c.paired.lost} answers were lost and {c.paired.gained} gained" in page_flips.flips(c)
 
 
 def test_no_change_and_no_slices_are_said_so():
     c = contrasts.images()
     same = c.model_copy(update={"flips": (), "slices": ()})
 
-    assert "No answer changed." in page_compare.flips(same)
+    assert "No answer changed." in page_flips.flips(same)
     assert "No slice holds enough examples." in page_compare.slices(same)
 
 
