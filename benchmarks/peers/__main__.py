@@ -46,7 +46,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--task", action="append", choices=list(TASKS), help="default: all")
     parser.add_argument("--comparison", action="append", choices=COMPARISONS, help="default: both")
     parser.add_argument("--peer", action="append", choices=[OURS, *(p.key for p in PEERS)],
-                        help="make these again and keep the other rows; default: all")  # fmt: skip
+                        help="these again and keep the other rows; default: all")  # fmt: skip
     parser.add_argument("--step", action="append", choices=STEPS, help="default: all")
     parser.add_argument("--envs", type=Path, default=envs.HOME, help=f"of the tools; default: {envs.HOME}")
     parser.add_argument("--work", type=Path, help="keep runs and files here; default: a temporary folder")
@@ -96,14 +96,16 @@ def time_rows(name: str, comparison: str, work: Path, options: argparse.Namespac
     """Time every file of one comparison beside the float ONNX file, in one run."""
     path, folder = RESULTS / f"{name}-{comparison}.json", work / name / comparison
     doc, subjects = json.loads(path.read_text()), read_subjects(folder)
+    wanted = options.peer or [r["key"] if r["tool"] != OURS else OURS for r in doc["rows"]]
     timed = {r["key"]: subjects[r["key"]] for r in doc["rows"]
-             if r["key"] in subjects and r["key"] != REFERENCE and "accuracy" in r}  # fmt: skip
+             if r["key"] in subjects and r["key"] != REFERENCE and "accuracy" in r
+             and (OURS if r["tool"] == OURS else r["key"]) in wanted}  # fmt: skip
     found, load = time_all(
         subjects[REFERENCE], timed, folder / "example.npz", processes=options.processes, seconds=options.seconds
     )
     for row in doc["rows"]:
-        row.pop("latency", None)
         if row["key"] in found:
+            row.pop("latency", None)
             row |= {"error": None} | found[row["key"]]
     doc["timing"] = {"taken": time.strftime("%Y-%m-%d"), "threads": 1, "batch": 1, "processes": options.processes,
                      "seconds": options.seconds, "load_1min": load}  # fmt: skip
@@ -141,9 +143,8 @@ class Judge:
     def floats(self) -> Iterator[dict[str, Any]]:
         """The model that all start from."""
         yield self.row(REFERENCE, table.FLOAT, "ONNX", self.reference, {})
-        if self.kit.tflite:
-            tflite = Subject(self.kit.tflite, "tflite", Path(sys.executable))
-            yield self.row("float-tflite", table.FLOAT, "TFLite", tflite, {})
+        tflite = Subject(self.kit.folder / "float.tflite", "tflite", Path(sys.executable))
+        yield self.row("float-tflite", table.FLOAT, "TFLite", tflite, {})
 
     def ours(self, name: str, comparison: str) -> Iterator[dict[str, Any]]:
         """Our rows; a failure of ours is one too."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.peers.envs import clean_environment
 from benchmarks.peers.measure import Subject, last_words
-from benchmarks.peers.tasks import Kit, Task
+from benchmarks.peers.tasks import Kit, Task, lengths_of
 from compress.model.checkpoint import load_checkpoint
 from compress.model.model import Model
 
@@ -68,7 +68,7 @@ def make(peer: Peer, kit: Kit, python: Path) -> tuple[Subject, dict[str, Any]]:
     out.mkdir(parents=True, exist_ok=True)
     job = {
         "variant": peer.variant, "out": str(out), "onnx": str(kit.folder / "float.onnx"),
-        "tflite": str(kit.tflite) if kit.tflite else None, "torch": str(kit.folder / "float.pt2"),
+        "tflite": str(kit.folder / "float.tflite"), "torch": str(kit.folder / "float.pt2"),
         "calibration": str(kit.folder / "calibration.npz"), "validation": str(kit.folder / "validation.npz"),
         "input": "input_ids" if is_text(kit) else "input", "text": is_text(kit),
     }  # fmt: skip
@@ -124,11 +124,14 @@ def written(
     from compress.export.onnx import to_onnx
     from compress.export.tflite import to_tflite
 
-    for form, write in (("ONNX", to_onnx), ("TFLite", to_tflite)):
-        if form == "ONNX" or kit.tflite:
-            path = kit.folder / OURS / f"{name.lower()}.{form.lower()}"
-            path.write_bytes(write(model, name="model"))
-            yield f"{OURS}-{name.lower()}-{form.lower()}", f"{how}, {form}", path, facts
+    files = {
+        "ONNX": to_onnx(model, name="model"),
+        "TFLite": to_tflite(model, name="model", lengths=lengths_of(kit.data)),
+    }
+    for form, content in files.items():
+        path = kit.folder / OURS / f"{name.lower()}.{form.lower()}"
+        path.write_bytes(content)
+        yield f"{OURS}-{name.lower()}-{form.lower()}", f"{how}, {form}", path, facts
 
 
 def given(kit: Kit, folder: Path) -> tuple[str, str, Path, dict[str, Any]]:

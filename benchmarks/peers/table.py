@@ -163,6 +163,6 @@ def pages(results: Path, root: Path) -> dict[Path, str]:
     tables, top = "\n\n".join(section(d) for d in docs), summary(docs)
     found = {results / "table.md": f"{top}\n\n{tables}\n"}
     for path, mark, text in ((root / "docs/peers.md", PAGE, tables), (root / "README.md", README, top)):
-        if path.exists():
+        if path.exists() and f"<!-- {mark}:" in path.read_text():
             found[path] = inside(path.read_text(), mark, text)
     return found

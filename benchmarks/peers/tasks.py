@@ -89,11 +89,6 @@ class Kit:
     recipe: Recipe
     run: Path
 
-    @property
-    def tflite(self) -> Path | None:
-        path = self.folder / "float.tflite"
-        return path if path.exists() else None
-
 
 def finished_run(task: Task, folder: Path, cache: Path) -> Path:
     """Run the recipe, or find its result; a run over the recipe's own budget is a result too."""
@@ -122,13 +117,17 @@ def make_kit(task: Task, comparison: str, run: Path, folder: Path) -> Kit:
     data = fit_data(data, model)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "float.onnx").write_bytes(to_onnx(model, name="model"))
-    if not is_text(data):
-        (folder / "float.tflite").write_bytes(to_tflite(model, name="model"))
+    (folder / "float.tflite").write_bytes(to_tflite(model, name="model", lengths=lengths_of(data)))
     for name in ("calibration", "validation", "test"):
         write_split(folder / f"{name}.npz", data, getattr(data, name), labels=name == "validation")
     write_example(folder)
     write_program(folder, fold_batch_norm(model))
     return Kit(folder, model, data, recipe, run)
+
+
+def lengths_of(data: Dataset) -> tuple[int, ...]:
+    """Of texts the numbers of tokens that a TFLite file has signatures for."""
+    return tuple(data.preprocessing.lengths) if is_text(data) else ()
 
 
 def write_split(path: Path, data: Dataset, split: Split, *, labels: bool) -> None:

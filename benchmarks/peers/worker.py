@@ -64,8 +64,14 @@ class TFLite:
         self.interpreter = Interpreter(model_path=path, num_threads=1)
         self.interpreter.allocate_tensors()
         self.given, self.wanted = self.interpreter.get_input_details()[0], self.interpreter.get_output_details()[0]
+        names = list(self.interpreter.get_signature_list())
+        runners = [self.interpreter.get_signature_runner(n) for n in names] if len(names) > 1 else []
+        self.by_shape = {tuple(only(r.get_input_details())["shape"]): r for r in runners}
 
     def call(self, x: Array) -> Callable[[], Array]:
+        """The signature of this length, where the file has one for each."""
+        if self.by_shape:
+            return self.of_signature(x)
         ready = as_wanted(x, self.given)
         index, out, interpreter = self.given["index"], self.wanted["index"], self.interpreter
 
@@ -75,6 +81,12 @@ class TFLite:
             return interpreter.get_tensor(out)
 
         return run
+
+    def of_signature(self, x: Array) -> Callable[[], Array]:
+        runner = self.by_shape[x.shape]
+        given, self.wanted = only(runner.get_input_details()), only(runner.get_output_details())
+        feed = {name: as_wanted(x, given) for name in runner.get_input_details()}
+        return lambda: only(runner(**feed))
 
     def real(self, y: Array) -> Array:
         scale, zero_point = self.wanted["quantization"]
@@ -119,6 +131,11 @@ def as_wanted(x: Array, given: dict[str, Any]) -> Array:
         limits = np.iinfo(given["dtype"])
         x = np.clip(np.rint(x / scale) + zero_point, limits.min, limits.max)
     return x.astype(given["dtype"])
+
+
+def only(named: dict[str, Any]) -> Any:
+    (value,) = named.values()
+    return value
 
 
 def block(call: Call, runs: int) -> dict[str, float]:

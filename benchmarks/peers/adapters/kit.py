@@ -20,14 +20,14 @@ import numpy as np
 class Job:
     """One call of one tool. All examples are single: shape (1, ...), token ids without padding beyond their bucket.
 
-    variant: which of the tool's routes. onnx, tflite, torch: the same float model (tflite None where it cannot be
-    written; torch is a torch.export program). calibration, validation: .npz; test data an adapter never sees.
+    variant: which of the tool's routes. onnx, tflite, torch: the same float model, torch as a torch.export program.
+    calibration, validation: .npz; test data an adapter never sees.
     """
 
     variant: str
     out: Path
     onnx: Path
-    tflite: Path | None
+    tflite: Path
     torch: Path
     calibration: Path
     validation: Path
@@ -39,7 +39,7 @@ def read_job() -> Job:
     """The job whose JSON file is the first argument."""
     doc = json.loads(Path(sys.argv[1]).read_text())
     paths = ("out", "onnx", "tflite", "torch", "calibration", "validation")
-    return Job(**{k: Path(v) if k in paths and v is not None else v for k, v in doc.items()})
+    return Job(**{k: Path(v) if k in paths else v for k, v in doc.items()})
 
 
 def examples(path: Path) -> list[np.ndarray]:

@@ -12,23 +12,26 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from ai_edge_quantizer import quantizer, recipe
-from ai_edge_quantizer.utils import tfl_interpreter_utils
 from kit import done, examples, read_job
 
 
 def main():
     job, began = read_job(), time.monotonic()
-    if job.tflite is None:
-        raise SystemExit("there is no float TFLite file of this model for it to start from")
     start = named(job.tflite, job.out / "named.tflite")
     tool = quantizer.Quantizer(str(start))
     tool.load_quantization_recipe(recipe.dynamic_wi8_afp32() if job.variant == "dynamic" else recipe.static_wi8_ai8())
     ranges = None
     if job.variant != "dynamic":
-        given = Interpreter(model_path=str(start)).get_signature_runner().get_input_details()
-        signature = tfl_interpreter_utils.DEFAULT_SIGNATURE_KEY
-        feeds = [{"input": as_wanted(x, given["input"]["shape"])} for x in examples(job.calibration)]
-        ranges = tool.calibrate({signature: feeds}, num_threads=1)
+        interpreter = Interpreter(model_path=str(start))
+        feeds = {key: [] for key in interpreter.get_signature_list()}
+        wanted = {key: interpreter.get_signature_runner(key).get_input_details() for key in feeds}
+        for x in examples(job.calibration):
+            for key, given in wanted.items():
+                ((name, details),) = given.items()
+                ready = as_wanted(x, details)
+                if ready is not None:
+                    feeds[key].append({name: ready})
+        ranges = tool.calibrate(feeds, num_threads=1)
     out = job.out / "model.tflite"
     (tool.quantize(ranges) if ranges is not None else tool.quantize()).export_model(out, overwrite=True)
     done(job, out, "tflite", ("ai-edge-quantizer", "ai-edge-litert"), began)
@@ -37,16 +40,15 @@ def main():
 def named(source: Path, out: Path) -> Path:
     """The same file with tensor names and a signature, which the tool needs and our writer leaves out."""
     model = schema.ModelT.InitFromPackedBuf(source.read_bytes())
-    graph = model.subgraphs[0]
-    for number, tensor in enumerate(graph.tensors):
-        tensor.name = tensor.name or f"tensor{number}"
-    signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
-    signature.inputs, signature.outputs = (
-        [tensor_map("input", graph.inputs[0])],
-        [tensor_map("logits", graph.outputs[0])],
-    )
-    model.signatureDefs = [signature]
+    for place, graph in enumerate(model.subgraphs):
+        for number, tensor in enumerate(graph.tensors):
+            tensor.name = tensor.name or f"{place}_{number}"
+    if not model.signatureDefs:
+        graph, signature = model.subgraphs[0], schema.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+        signature.inputs = [tensor_map("input", graph.inputs[0])]
+        signature.outputs = [tensor_map("logits", graph.outputs[0])]
+        model.signatureDefs = [signature]
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
     out.write_bytes(builder.Output())
@@ -59,9 +61,11 @@ def tensor_map(name, index):
     return found
 
 
-def as_wanted(x, shape):
-    """Channels last where the file has them last."""
-    return x if x.ndim < 4 or x.shape == tuple(shape) else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+def as_wanted(x, given):
+    """Channels last where the file has them last; None where the signature is for another length."""
+    if x.ndim == 4 and x.shape != tuple(given["shape"]):
+        x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    return x.astype(given["dtype"]) if x.shape == tuple(given["shape"]) else None
 
 
 main()
