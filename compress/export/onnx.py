@@ -73,7 +73,7 @@ class _Writer:
         self.dequantized: dict[str, str] = {}
         self.dynamic: dict[str, list[str]] = {}
         self.names = _short_names()
-        self.text = None if program.pad_id is None else TextWriter(self, program.pad_id)
+        self.text = None if program.pad_id is None else TextWriter(self, program)
         if program.output.grid is None:
             self.tensors[program.output.name] = OUTPUT
 

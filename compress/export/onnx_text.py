@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from compress.export.lowering import Step, Value
+from compress.export.lowering import Program, Step, Value
 
 PADDING_SCORE = np.float32(-1e4)  # as compress.model.module adds it: exp of it is zero in every float format
 
@@ -38,8 +38,13 @@ class Writer(Protocol):
 class TextWriter:
     """Emits steps; what several of them need of the ids (their mask, their shape) is computed once in the graph."""
 
-    def __init__(self, writer: Writer, pad_id: int) -> None:
-        self.w, self.pad_id = writer, pad_id
+    def __init__(self, writer: Writer, program: Program) -> None:
+        assert program.pad_id is not None
+        self.w, self.pad_id = writer, program.pad_id
+        # Rows of the table that only positions read are left as texts, (N, L, features).
+        readers = [(i.name, s.op) for s in program.steps for i in s.inputs]
+        tables = {s.output.name for s in program.steps if s.op == "embedding"}
+        self._texts = tables - {name for name, op in readers if op != "positions"}
         self._shared: dict[Any, str] = {}
 
     def write(self, step: Step) -> None:
@@ -48,9 +53,10 @@ class TextWriter:
         emit(step, self.w.tensor(step.output))
 
     def _embedding(self, step: Step, out: str) -> None:
-        """(N, L, features), the only operator's output that is not stored one row a token: positions follow."""
         p, ids = step.parameters, self.w.tensor(step.inputs[0])
         assert p is not None
+        if step.output.name not in self._texts:
+            ids = self.w.node("Reshape", [ids, self._numbers(-1)])
         if p.scale is None:
             self.w.node("Gather", [self.w.constant(p.weight), ids], out, name=step.name)
             return
@@ -63,7 +69,10 @@ class TextWriter:
         x, features = step.inputs[0], step.output.shape[1]
         length = self.w.node("Slice", [self._shape(), self._numbers(1), self._numbers(2)])
         table = self.w.node("Slice", [self.w.constant(step.parameters.weight), self._numbers(0), length])
-        self.w.node("Reshape", [self.w.node("Add", [self.w.real(x), table]), self._numbers(-1, features)], out)
+        texts = self.w.real(x)
+        if x.name not in self._texts:
+            texts = self.w.node("Reshape", [texts, self._sizes(features)])
+        self.w.node("Reshape", [self.w.node("Add", [texts, table]), self._numbers(-1, features)], out)
 
     def _layer_norm(self, step: Step, out: str) -> None:
         p = step.parameters

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from compress.errors import ModelError
 from compress.model.graph import Graph, Node
 
+TABLE, WIDENED = "embedding", "embedding_wide"  # nodes: the table of tokens, and what widens a narrow one
 _LAYER = re.compile(r"layer(\d+)(?=_)")
 Pooling = Literal["mean", "first"]
 Head = Literal["linear", "tanh-linear", "relu-linear"]
@@ -90,6 +91,31 @@ class _Builder:
         y = self.add(f"{name}_ffn_gelu", "gelu", y)
         y = self.linear(f"{name}_ffn_out", y, s.ffn, width)
         return self.norm(f"{name}_norm", self.add(f"{name}_add", "add", x, y))
+
+
+def with_narrow_table(graph: Graph, rank: int) -> Graph:
+    """The encoder with `rank` features a token in its table, and a linear layer that widens them to the old number.
+
+    Factorised embedding (Lan et al. 2019, arXiv:1909.11942, section 3.1); positions and norm stay as wide as they were.
+
+    Raises:
+        ModelError: the graph has no table, it is factorised already, or rank is no smaller than the features it has.
+    """
+    table = next((n for n in graph if n.name == TABLE and n.op == "embedding"), None)
+    wide = 0 if table is None else table.attrs["features"]
+    if any(n.name == WIDENED for n in graph) or rank >= wide:
+        what = f"a table of {wide} features a token cannot be factorised to {rank}" if wide else "there is no table"
+        raise ModelError(what, "vocabulary.rank", "give a smaller rank, once, to a text model")
+    nodes = []
+    for node in graph:
+        if node is table:
+            nodes.append(node.with_attrs(features=rank))
+            attrs = {"in_features": rank, "out_features": wide, "bias": False}
+            nodes.append(Node(WIDENED, "linear", (TABLE,), attrs))
+        else:
+            inputs = tuple(WIDENED if i == TABLE else i for i in node.inputs)
+            nodes.append(Node(node.name, node.op, inputs, node.attrs))
+    return graph.with_nodes(nodes, WIDENED if graph.output == TABLE else None)
 
 
 def layer_count(graph: Graph) -> int:

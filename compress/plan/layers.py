@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from compress.model.bert import with_narrow_table
 from compress.model.channels import channel_groups, choose_groups, is_depthwise, narrow_evenly
 from compress.model.graph import Graph, Node, match_layers
 from compress.model.shapes import count_macs, count_parameters, infer_shapes, macs_by_layer, parameter_shapes
@@ -69,6 +70,7 @@ def follow(graph: Graph, stages: Sequence[StageConfig]) -> tuple[tuple[LayerPlan
     treatments: dict[str, list[Treatment]] = {n.name: [] for n in graph.layers}
     estimates = [_estimate("start", graph, set(), exact=True)]
     now, integer, exact = graph, set[str](), True
+    origins = {n.name: graph for n in graph.layers}  # layer -> the graph it comes from
     for index, stage in enumerate(stages):
         step = step_name(index, stage)
         if isinstance(stage, PruneConfig) and stage.what == "channels":
@@ -77,7 +79,8 @@ def follow(graph: Graph, stages: Sequence[StageConfig]) -> tuple[tuple[LayerPlan
         elif isinstance(stage, PruneConfig):
             done = _zero(now, stage, step)
         elif isinstance(stage, VocabularyConfig):
-            done = _trim(now, step)
+            now = now if stage.rank is None else with_narrow_table(now, stage.rank)
+            done = _trim(now, stage, step)
             exact = False
         elif isinstance(stage, QuantizeConfig):
             done = _quantize(now, stage, step)
@@ -85,21 +88,22 @@ def follow(graph: Graph, stages: Sequence[StageConfig]) -> tuple[tuple[LayerPlan
         else:
             done = {n.name: Treatment(step=step, action="trained", detail=stage.kind) for n in now.layers}
         for name, treatment in done.items():
-            treatments[name].append(treatment)
+            origins.setdefault(name, now)
+            treatments.setdefault(name, []).append(treatment)
         estimates.append(_estimate(step, now, integer, exact=exact))
-    shapes, macs = infer_shapes(graph), macs_by_layer(graph)
-    layers = tuple(
-        LayerPlan(
-            name=n.name,
-            kind=describe(n),
-            shape=shapes[n.name],
-            parameters=_numbers(n),
-            macs=macs[n.name],
-            treatments=tuple(treatments[n.name]),
-        )
-        for n in graph.layers
-    )
+    layers = tuple(_planned(origin.node(name), origin, treatments[name]) for name, origin in origins.items())
     return layers, tuple(estimates)
+
+
+def _planned(node: Node, graph: Graph, treatments: Sequence[Treatment]) -> LayerPlan:
+    return LayerPlan(
+        name=node.name,
+        kind=describe(node),
+        shape=infer_shapes(graph)[node.name],
+        parameters=_numbers(node),
+        macs=macs_by_layer(graph)[node.name],
+        treatments=tuple(treatments),
+    )
 
 
 def describe(node: Node) -> str:
@@ -142,8 +146,10 @@ def _zero(graph: Graph, stage: PruneConfig, step: str) -> dict[str, Treatment]:
     return {n.name: zeroed if n.name in chosen else kept for n in graph.layers}
 
 
-def _trim(graph: Graph, step: str) -> dict[str, Treatment]:
-    trimmed = Treatment(step=step, action="trimmed", detail="to the tokens of the training texts, counted when it runs")
+def _trim(graph: Graph, stage: VocabularyConfig, step: str) -> dict[str, Treatment]:
+    narrow = f", {stage.rank} numbers each" if stage.rank is not None else ""
+    detail = f"to the tokens of the training texts, counted when it runs{narrow}"
+    trimmed = Treatment(step=step, action="trimmed", detail=detail)
     kept = Treatment(step=step, action="kept", detail="it holds no tokens")
     return {n.name: trimmed if n.op == "embedding" else kept for n in graph.layers}
 

@@ -179,7 +179,8 @@ def _describe(stage: StageConfig) -> str:
         return f"int{bits} weights, int8 activations; ranges by {stage.calibration} from calibration data"
     if isinstance(stage, VocabularyConfig):
         often = "" if stage.min_count == 1 else f" in at least {stage.min_count} of them"
-        return f"keep the tokens that the training texts use{often}"
+        narrow = f"; {stage.rank} numbers a token" if stage.rank is not None else ""
+        return f"keep the tokens that the training texts use{often}{narrow}"
     return f"train {_epochs(stage.epochs)} on the labels"
 
 

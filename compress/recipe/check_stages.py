@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from compress.errors import ModelError
+from compress.model.bert import with_narrow_table
 from compress.model.channels import choose_groups, with_channels
 from compress.model.graph import Graph, match_layers
 from compress.model.shapes import count_macs, count_parameters, infer_shapes
@@ -60,18 +61,23 @@ def check_stage(chain: Chain, stage: StageConfig | None, at: KeyPath) -> None:
         _check_quantize(chain, stage, (*at, stage.kind))
         chain.quantized = True
     elif isinstance(stage, VocabularyConfig):
-        _check_vocabulary(chain, (*at, stage.kind))
+        _check_vocabulary(chain, stage, (*at, stage.kind))
     chain.trained = True
     chain.same = False
 
 
-def _check_vocabulary(chain: Chain, at: KeyPath) -> None:
+def _check_vocabulary(chain: Chain, stage: VocabularyConfig, at: KeyPath) -> None:
     if chain.graph is None:
         return
     if chain.graph.pad_id is None:
         chain.report(at, "the model takes no texts, so it has no vocabulary; leave it out")
     elif chain.quantized:
         chain.report(at, "the model is quantized already; put vocabulary before quantize")
+    elif stage.rank is not None:
+        try:
+            chain.graph = with_narrow_table(chain.graph, stage.rank)
+        except ModelError as error:
+            chain.report((*at, "rank"), f"{error.what}; {error.fix}")
 
 
 def _check_pair(chain: Chain, pair: LayerPair, at: KeyPath, *, sort: str) -> None:

@@ -146,15 +146,20 @@ class QuantizeConfig(Training):
 
 
 class VocabularyConfig(Config):
-    """Take the tokens out of a text model that its training texts do not use.
+    """Take the tokens out of a text model that its training texts do not use, and make the rest of its table narrower.
 
     Half of a small encoder's weights are its table of tokens. Single characters stay, so that an unseen word falls
     back to pieces; the tokenizer in the bundle is trimmed alike. Trains nothing.
     """
 
     kind: ClassVar[str] = "vocabulary"
+    ADDED: ClassVar[frozenset[str]] = frozenset({"rank"})
 
     min_count: Count = Field(1, description="Keep a token that stands in at least this many training texts.")
+    rank: Count | None = Field(
+        None,
+        description="Numbers a token in the table; a linear layer behind it, trained with the rest, widens them.",
+    )
 
 
 StageConfig = TrainConfig | DistillConfig | PruneConfig | QuantizeConfig | VocabularyConfig

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from compress.data.copies import add_copies
 from compress.data.dataset import Dataset
+from compress.model.bert import TABLE
 from compress.model.graph import Graph
 from compress.model.model import Model
 from compress.model.tokenizer_files import trim_tokenizer
 from compress.recipe.schema import Training
 
-TABLE, TOKENS = "embedding", "embedding.tokens"
+TOKENS = f"{TABLE}.tokens"
 _SORTED = 50  # batches that are sorted by length together; more would make batches alike from epoch to epoch
 
 

@@ -7,7 +7,10 @@ from edge_runtime.text import TextPreprocessing
 
 from compress.data.copies import MASK, altered_copies
 from compress.data.dataset import Dataset, Split, Untokenized
-from compress.errors import StageError
+from compress.errors import ModelError, StageError
+from compress.export.counts import count_onnx
+from compress.export.onnx import to_onnx
+from compress.export.tflite import to_tflite
 from compress.model.bert import BertShape, bert_graph
 from compress.model.channels import channel_groups
 from compress.model.encoder_weights import take_layers
@@ -32,7 +35,9 @@ from compress.stages.surgery import remove_channels
 from compress.stages.teacher import make_teacher
 from compress.stages.texts import TOKENS, fit_data, with_copies
 from compress.stages.train import train
-from compress.stages.vocabulary import in_vocabulary, vocabulary
+from compress.stages.vocabulary import in_vocabulary, narrowed, vocabulary
+from tests.unit.export.test_text import in_onnx
+from tests.unit.export.test_text_tflite import in_tflite
 from tests.unit.model.text_folders import PIECES, write_tokenizer
 
 GOOD, BAD = ("good", "great", "not dull", "very good"), ("bad", "dull", "not good", "very bad")
@@ -330,3 +335,61 @@ def test_quantized_encoders_keep_what_they_know(trimmed, teacher, texts, how):
 def test_data_without_a_tokenizer_says_so(texts):
     with pytest.raises(Exception, match="texts have no numbers without a tokenizer"):
         _ = Dataset("t", ("a", "b"), Untokenized(), *[texts.train] * 4, "f").input_shape
+
+
+def test_a_narrow_table_is_widened_again(teacher, texts):
+    config = VocabularyConfig(min_count=1, rank=8)
+    result = run_stage(vocabulary, teacher, config, Context(0, texts), where="vocabulary")
+    model, kept = result.model, result.metrics["tokens"][1]
+
+    assert model.weights["embedding.weight"].shape == (kept, 8)
+    assert model.weights["embedding_wide.weight"].shape == (16, 8)
+    assert model.graph.node("positions").inputs == ("embedding_wide",)
+    assert result.metrics["table_parameters"] == [len(PIECES) * 16, kept * 8 + 8 * 16]
+    assert 0 < result.metrics["table_error"] < 0.5
+
+
+def test_what_the_texts_read_loses_least(teacher, texts):
+    plain = run_stage(vocabulary, teacher, VocabularyConfig(), Context(0, texts), where="v").model
+    table, own = plain.weights["embedding.weight"], fit_data(texts, plain)
+    counts = np.bincount(np.concatenate([np.unique(row) for row in own.inputs(own.train)]), minlength=len(table))
+
+    def lost(weights):
+        model, _ = narrowed(plain, 6, weights)
+        gap = model.weights["embedding.weight"] @ model.weights["embedding_wide.weight"].T - table
+        return ((gap**2).sum(1) * counts).sum() / ((table**2).sum(1) * counts).sum()
+
+    assert lost(counts) < 0.8 * lost(np.ones_like(counts))
+
+
+def test_a_narrow_table_of_full_rank_changes_nothing(teacher, texts):
+    plain = run_stage(vocabulary, teacher, VocabularyConfig(), Context(0, texts), where="v").model
+    same, error = narrowed(plain, 15, np.ones(plain.graph.node("embedding").attrs["vocabulary"], np.int64))
+
+    assert error < 0.05
+    with pytest.raises(ModelError, match="cannot be factorised to 16"):
+        narrowed(plain, 16, np.ones(3, np.int64))
+    with pytest.raises(ModelError, match="a smaller rank, once"):
+        narrowed(same, 4, np.ones(3, np.int64))
+
+
+@pytest.mark.parametrize("how", ["static", "dynamic"])
+def test_a_narrow_table_goes_through_pruning_quantizing_and_both_exports(teacher, texts, how):
+    narrow = run_stage(vocabulary, teacher, VocabularyConfig(rank=12), Context(0, texts), where="v").model
+    config = PruneConfig(keep_macs=0.7, round_to=8, finetune_epochs=1, batch_size=16, learning_rate=0.003)
+    pruned = run_stage(prune, narrow, config, Context(0, texts, teacher), where="prune").model
+    model = run_stage(quantize, pruned, QuantizeConfig(how=how), Context(0, texts), where="quantize").model
+    own = fit_data(texts, model)
+    ids = own.inputs(own.validation)
+    want = logits(model, texts, texts.validation).numpy()
+
+    assert pruned.graph.node("embedding_wide").attrs == narrow.graph.node("embedding_wide").attrs
+    assert model.graph.node("embedding_wide").attrs["weight_bits"] == 8
+    onnx = np.concatenate([in_onnx(to_onnx(model, name="t"), row[None].astype(np.int64)) for row in ids])
+    lite = in_tflite(to_tflite(model, name="t", lengths=(8, 16)), ids)
+    for got in (onnx, lite):
+        assert (got.argmax(1) == want.argmax(1)).mean() > 0.95
+        assert np.abs(got - want).max() < 0.3 * want.std()
+    kernels = count_onnx(to_onnx(model, name="t")).layer_kernels
+    assert kernels["embedding_wide"] != "float"
+    assert kernels["embedding"] == "integer"
