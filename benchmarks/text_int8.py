@@ -1,4 +1,4 @@
-"""Static against dynamic int8 for the pruned encoder of the text recipe: accuracy on validation texts, time by length.
+"""Static against dynamic int8 for the text recipe's pruned encoder, ONNX Runtime and LiteRT: accuracy, time by length.
 
     compress run recipes/text_sentiment_int8.yaml
     python benchmarks/text_int8.py runs/text_sentiment_int8
@@ -11,6 +11,7 @@ import random
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from compress.benchmark.host import host_facts
 from compress.data.dataset import Dataset
 from compress.data.sources import open_data
 from compress.export.onnx import to_onnx
+from compress.export.tflite import to_tflite
 from compress.model.checkpoint import load_checkpoint
 from compress.recipe.load import load_recipe
 from compress.recipe.schema import QuantizeConfig
@@ -39,23 +41,38 @@ VARIANTS = {
 LENGTHS, BLOCKS, RUNS = (8, 16, 32, 64), 40, 10
 
 
-def accuracy(session: Any, data: Dataset) -> float:
+def opened(content: bytes, lengths: tuple[int, ...]) -> Callable[[Any], Any]:
+    """A file as a function of ids (1, L), L one of `lengths`."""
+    if content[4:8] == b"TFL3":
+        from ai_edge_litert.interpreter import Interpreter
+
+        engine = Interpreter(model_content=content, num_threads=1)
+        runners = {n: engine.get_signature_runner(f"ids_{n}") for n in lengths}
+        return lambda ids: runners[ids.shape[1]](input_ids=ids.astype(np.int32))["logits"]
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda ids: session.run(None, {"input_ids": ids})[0]
+
+
+def accuracy(say: Callable[[Any], Any], data: Dataset) -> float:
     """Of one text at a time, as a device would ask."""
     split = data.validation
-    answers = [session.run(None, {"input_ids": data.preprocessing([text])})[0].argmax() for text in split.x]
+    answers = [say(data.preprocessing([text])).argmax() for text in split.x]
     return float((np.array(answers) == split.y).mean())
 
 
-def timings(sessions: dict[str, Any], length: int) -> dict[str, float]:
+def timings(files: dict[str, Callable[[Any], Any]], length: int) -> dict[str, float]:
     """Median over blocks of the median run, ms."""
     ids = np.full((1, length), 1, np.int64)
-    blocks: dict[str, list[float]] = {name: [] for name in sessions}
+    blocks: dict[str, list[float]] = {name: [] for name in files}
     for number in range(BLOCKS + 2):
-        for name in random.sample(list(sessions), len(sessions)):
+        for name in random.sample(list(files), len(files)):
             times = []
             for _ in range(RUNS):
                 began = time.perf_counter_ns()
-                sessions[name].run(None, {"input_ids": ids})
+                files[name](ids)
                 times.append((time.perf_counter_ns() - began) / 1e6)
             if number > 1:
                 blocks[name].append(statistics.median(times))
@@ -69,19 +86,18 @@ def main() -> None:
     files = {"float": to_onnx(model, name="x")}
     for name, config in VARIANTS.items():
         files[name] = to_onnx(quantize(model, config, Context(recipe.seed, data)).model, name="x")
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    sessions = {
-        n: onnxruntime.InferenceSession(d, options, providers=["CPUExecutionProvider"]) for n, d in files.items()
-    }
     own = fit_data(data, model)
+    lengths = tuple(sorted({*LENGTHS, *own.preprocessing.lengths}))
+    files["TFLite, float"] = to_tflite(model, name="x", lengths=lengths)
+    dynamic = quantize(model, VARIANTS["dynamic"], Context(recipe.seed, data)).model
+    files["TFLite, dynamic"] = to_tflite(dynamic, name="x", lengths=lengths)
+    engines = {name: opened(content, lengths) for name, content in files.items()}
     doc = {
         "command": "python benchmarks/text_int8.py runs/text_sentiment_int8",
         "label": "measured",
         "threads": 1,
-        "files": {n: {"bytes": len(d), "validation_accuracy": accuracy(sessions[n], own)} for n, d in files.items()},
-        "ms_by_length": {length: timings(sessions, length) for length in LENGTHS},
+        "files": {n: {"bytes": len(d), "validation_accuracy": accuracy(engines[n], own)} for n, d in files.items()},
+        "ms_by_length": {length: timings(engines, length) for length in LENGTHS},
         "host": host_facts(),
     }
     RESULTS.write_text(json.dumps(doc, indent=1) + "\n")

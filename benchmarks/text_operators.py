@@ -5,9 +5,9 @@
 
 ONNX Runtime: as exported; query, key and value as three products; ONNX Runtime's own operators (SkipLayerNormalization,
 MultiHeadAttention, QAttention) and ONNX's Attention of opset 23 in place of the plain ones. LiteRT: as exported (1x1
-convolutions, ranges found while running); three products; FULLY_CONNECTED; the same calibrated, int8 in and out. The
-teacher's float ONNX file beside them. One thread, batch 1, in turn, three processes. Accuracy and agreement are on
-validation texts. Writes benchmarks/results/text_operators.json.
+convolutions, ranges found while running); three products; FULLY_CONNECTED; the same calibrated, int8 in and out. One
+thread, batch 1, in turn, three processes. Accuracy and agreement are on validation texts. Writes
+benchmarks/results/text_operators.json.
 """
 
 import json
@@ -258,26 +258,26 @@ def work(folder: Path) -> None:
 
 
 def timings(folder: Path) -> dict[str, Any]:
-    """By length and file: ms, and how many times as fast as the teacher."""
+    """By length and file: ms, and how many times as fast as the ONNX file that ships."""
     command = [sys.executable, __file__, "--work", str(folder)]
     done = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(PROCESSES)]
     raw, rows = [json.loads(d) for d in done], dict[str, Any]()
     for length in map(str, LENGTHS):
         rows[length] = {}
         for name in raw[0][length]:
-            pairs = [zip(p[length]["teacher"], p[length][name], strict=True) for p in raw]
+            pairs = [zip(p[length]["onnx"], p[length][name], strict=True) for p in raw]
             ratio = statistics.median(statistics.median(a / b for a, b in both) for both in pairs)
             ms = statistics.median(statistics.median(p[length][name]) for p in raw)
-            rows[length][name] = {"ms": round(ms, 4), "ratio": round(ratio, 2)}
+            rows[length][name] = {"ms": round(ms, 4), "ratio": round(ratio, 3)}
     return rows
 
 
 def answers(folder: Path, data: Any) -> dict[str, Any]:
-    """Logits of every file but the teacher's, whose vocabulary is another, on validation texts, one at a time."""
+    """Logits of every file on validation texts, one at a time."""
     pad_id, rows = data.preprocessing.pad_id, data.inputs(data.validation)
     used = [max(1, int(np.flatnonzero(row != pad_id).max(initial=0)) + 1) for row in rows]
     ids = [row[np.newaxis, : next(n for n in LENGTHS if n >= length)] for row, length in zip(rows, used, strict=True)]
-    files = {name: say for name, say in runners(folder).items() if name != "teacher"}
+    files = runners(folder)
     return {name: np.concatenate([say(x.astype(np.int64)) for x in ids]) for name, say in files.items()}
 
 
@@ -285,15 +285,12 @@ def main() -> None:
     run = Path(sys.argv[1])
     recipe = load_recipe(RECIPE)
     data = TokenizedHandle(open_data(recipe.data, recipe.seed, recipe.task), recipe).load()
-    teacher, pruned, student = (
-        load_checkpoint(run / "checkpoints" / n) for n in ("00-teacher", "03-prune", "04-quantize")
-    )
+    pruned, student = (load_checkpoint(run / "checkpoints" / n) for n in ("03-prune", "04-quantize"))
     own = fit_data(data, student)
     exported, free = to_onnx(student, name="x"), lower(with_ranges_found_running(student))
     joined = join_projections(free)
     onnx_export.join_projections = lambda program: program  # type: ignore[attr-defined]
     files = {
-        "teacher.onnx": to_onnx(teacher, name="x"),
         "onnx.onnx": exported,
         "onnx, three products.onnx": to_onnx(student, name="x"),
         "onnx, SkipLayerNormalization.onnx": skip_norm(exported),
