@@ -91,7 +91,7 @@ class Model:
 
     def __init__(self, folder: Path, manifest: Manifest, entry: ModelFile, *, threads: int, verify: bool) -> None:
         """As load, which is the way to make one."""
-        self.manifest, self.entry, self.folder = manifest, entry, folder
+        self.manifest, self.entry, self.folder, self.threads = manifest, entry, folder, threads
         self.monitor: Monitor | None = None
 
         def start() -> OnnxEngine | TFLiteEngine:

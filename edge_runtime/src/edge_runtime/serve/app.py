@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Any, Optional
 
 from fastapi import FastAPI, Request, Response
@@ -164,10 +165,12 @@ def _batch_size(model: Model, latency_ms: float) -> int:
     """What pays on this machine, found with the bundle's reference examples; no monitor hears of these calls."""
     examples, _ = model.reference()
     monitor, model.monitor = model.monitor, None
+
+    def run(n: int) -> object:
+        return run_model(model, [examples[i % len(examples)] for i in range(n)])
+
     try:
-        return measure_batches(lambda n: run_model(model, [examples[i % len(examples)] for i in range(n)]), latency_ms)[
-            0
-        ]
+        return measure_batches(run, latency_ms, time.process_time if model.threads == 1 else time.perf_counter)[0]
     finally:
         model.monitor = monitor
 
