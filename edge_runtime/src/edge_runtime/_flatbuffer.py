@@ -34,7 +34,7 @@ class Table:
             if length < 4 or length & 1 or self._size < 4 or at + self._size > len(data):
                 raise Damaged
             self._slots = struct.unpack_from(f"<{length // 2 - 2}H", data, listing + 4)
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:  # beyond what a 32-bit machine can count
             raise Damaged from error
         if self._slots and max(self._slots) >= self._size:
             raise Damaged
@@ -102,5 +102,5 @@ class Table:
 def _unpack(code: str, data: bytes, at: int) -> tuple[int, ...]:
     try:
         return struct.unpack_from(f"<{code}", data, at)
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise Damaged from error

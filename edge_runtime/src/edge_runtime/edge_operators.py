@@ -92,11 +92,12 @@ def litert_operators(data: bytes, threads: int) -> dict[str, Any]:
     opened = interpreter(model_content=data, num_threads=threads)
     opened.allocate_tensors()
     nodes = opened._get_ops_details()  # the one way to see the delegate at work; there in every version since 2.5
+    types = {int(t["index"]): np.dtype(t["dtype"]).name for t in opened.get_tensor_details()}
     taken = delegated(nodes)
     out = []
     for node in nodes:
         if node["op_name"] != "DELEGATE":
-            kind = arithmetic(node["op_name"], [np.dtype(t).name for t in node["operand_types"]])
+            kind = arithmetic(node["op_name"], [types[int(t)] for t in node["inputs"] if int(t) in types])
             provider = "XNNPACK" if node["index"] in taken else "built-in"
             out.append({"name": str(node["index"]), "op": node["op_name"], "arithmetic": kind,
                         "provider": provider, "us": None, "share": None})  # fmt: skip

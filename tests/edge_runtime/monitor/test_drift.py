@@ -30,7 +30,7 @@ def test_the_chance_limit_of_psi_is_crossed_as_often_as_it_says():
 
 def test_ks_of_binned_values_agrees_with_scipy_on_values_in_few_steps():
     generator = np.random.default_rng(1)
-    a, b = generator.integers(0, 10, 800), generator.integers(0, 9, 300)
+    a, b = generator.integers(0, 10, 800, np.intp), generator.integers(0, 9, 300, np.intp)
 
     distance, p_value = ks(np.bincount(a, minlength=10), np.bincount(b, minlength=10))
 
