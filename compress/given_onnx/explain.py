@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from compress.given_onnx.run import Opened
+from compress.given_onnx.opened import Opened
 
 MOST_LAYERS = 40
 
@@ -20,6 +20,7 @@ def render(opened: Opened) -> Any:
         f"takes {', '.join(map(str, prepared.signature.inputs))}",
         f"gives {', '.join(map(str, prepared.signature.outputs))}",
         *(f"brought up to date: {note}" for note in prepared.notes),
+        *opened.lean.changes(),
         "time of the float file: " + ", ".join(f"{k} {v:.0%}" for k, v in list(analysis.time_share.items())[:6]),
         f"examples: {', '.join(f'{len(v)} {k}' for k, v in counts.items())}",
         f"outputs judged as {opened.judge.kind}: {opened.judge.why}",

@@ -5,120 +5,28 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from compress.errors import CompressError, ExportError, ModelError, UsageError
+from compress.errors import CompressError, ExportError, UsageError
 from compress.export.counts import Counts, count_onnx
-from compress.given_onnx.analyse import Analysis, analyse
+from compress.given_onnx.analyse import Analysis
 from compress.given_onnx.bundle import write_tensors_bundle
 from compress.given_onnx.compare import Outputs, fidelity, run_file
-from compress.given_onnx.examples import Examples, Parts, read_examples, split
-from compress.given_onnx.judge import Asked, Judge, Limits, against_labels, choose_judge, complaint
+from compress.given_onnx.judge import against_labels, complaint
+from compress.given_onnx.opened import Opened, Options, open_all
 from compress.given_onnx.quantize import observe
-from compress.given_onnx.recipe import Calibration, How, OnnxRecipe, make_recipe
 from compress.given_onnx.tune import Tuned, tune
-from compress.onnx_file.open import Given, open_onnx
-from compress.onnx_file.prepare import Prepared, prepare
-from compress.plan.target import load_target
-from compress.quantize_result import ExampleFacts, Fidelity, FileRow, LayerRow, QuantizeResult, Source, save
+from compress.quantize_result import ExampleFacts, FileRow, LayerRow, QuantizeResult, Source, save
 from compress.result import Latency
 
 FLOAT = "float"
-_SAME = 1e-3  # of the spread: folding constants and raising the opset must not move an output by more
-_SAME_EXAMPLES = 32
 _FOLDERS, _FILES = ("files", "bundle"), ("int8.onnx", "report.html", "report.md", "result.json")  # in this order
 _MARK = ".compress-quantize"  # a folder with this may be written again, also after a run that was killed
 _TOOLS = ("onnx", "onnxruntime", "numpy")
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line says. fixed: input -> value built into the graph."""
-
-    data: Path
-    labels: Path | None = None
-    target: str = "x86-vnni"
-    how: How = "auto"
-    calibration: Calibration = "minmax"
-    keep_float: tuple[str, ...] = ()
-    fixed: Mapping[str, str] | None = None
-    limits: Limits = field(default_factory=Limits)
-    judge: Asked = "auto"
-    allow_slower: bool = False
-    profile: str = "quick"
-    threads: int = 1
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Everything that is known before anything is quantized: what --dry-run shows."""
-
-    given: Given
-    prepared: Prepared
-    examples: Examples
-    parts: Parts
-    analysis: Analysis
-    recipe: OnnxRecipe
-    judge: Judge
-
-
-def open_all(path: Path, options: Options) -> Opened:
-    """Open and check the file and the examples, and make the recipe.
-
-    Raises:
-        CompressError: whatever is wrong with any of them.
-    """
-    profile = load_target(options.target)
-    given = open_onnx(path)
-    prepared = prepare(given, options.fixed)
-    examples = read_examples(options.data, prepared.signature, options.labels, tuple(options.fixed or ()))
-    parts = split(examples.count, options.seed)
-    check_same(given, prepared, examples, parts, options.fixed or {})
-    some = run_file(prepared.data, examples.feeds(parts.selection[:_SAME_EXAMPLES]), "prepared graph")
-    judge = choose_judge(options.judge, some, labelled=examples.labels is not None)
-    analysis = analyse(prepared, examples.feed(int(parts.calibration[0])))
-    recipe = make_recipe(
-        analysis, profile, how=options.how, calibration=options.calibration, keep_float=options.keep_float
-    )
-    return Opened(given, prepared, examples, parts, analysis, recipe, judge)
-
-
-def check_same(
-    given: Given, prepared: Prepared, examples: Examples, parts: Parts, fixed: Mapping[str, str]
-) -> tuple[Fidelity, ...]:
-    """The prepared graph against the file as it was given, on real examples.
-
-    Raises:
-        ModelError: they differ.
-    """
-    feeds = examples.feeds(parts.selection[:_SAME_EXAMPLES])
-    values = {v.name: v for v in given.model.graph.input if v.name in fixed}
-    constant = {name: _constant(values[name], text) for name, text in fixed.items()}
-    source = given.model.SerializeToString()
-    before = run_file(source, [{**f, **constant} for f in feeds], str(given.path))
-    rows = fidelity(before, run_file(prepared.data, feeds, "prepared graph"))
-    for row in rows:
-        far = row.largest_difference is not None and row.largest_difference > _SAME * max(row.spread or 0.0, 1e-6)
-        if far or (row.sqnr_db is None and row.agreement != 1.0):
-            what = f"bringing it up to date changed output {row.output!r} by {row.largest_difference}"
-            raise ModelError(what, str(given.path), "export the model again with opset 17 or later")
-    return rows
-
-
-def _constant(value: Any, text: str) -> Any:
-    from onnx import helper
-
-    info = value.type.tensor_type
-    dtype = helper.tensor_dtype_to_np_dtype(info.elem_type)
-    return np.full([d.dim_value or 1 for d in info.shape.dim], float(text), dtype)
 
 
 def quantize_file(path: Path, options: Options, out: Path, progress: Progress = lambda note: None) -> QuantizeResult:
@@ -132,7 +40,7 @@ def quantize_file(path: Path, options: Options, out: Path, progress: Progress = 
     opened = open_all(path, options)
     prepared, examples, parts = opened.prepared, opened.examples, opened.parts
     progress(f"calibrating on {len(parts.calibration)} examples")
-    ranges = observe(prepared, examples.feeds(parts.calibration), opened.recipe.calibration)
+    ranges = observe(opened.lean, examples.feeds(parts.calibration), opened.recipe.calibration)
     select, judge_on = examples.feeds(parts.selection), examples.feeds(parts.test)
     reference = run_file(prepared.data, select, "float file")
     labels = None if examples.labels is None else examples.labels[parts.selection]
@@ -204,7 +112,7 @@ def _candidates(
         progress(f"quantizing, {candidate.name}")
         try:
             tuned = tune(
-                opened.prepared, opened.analysis, opened.recipe, candidate, ranges, feeds, reference,
+                opened.lean, opened.analysis, opened.recipe, candidate, ranges, feeds, reference,
                 lambda rows, outputs: complaint(options.limits, opened.judge.kind, rows, outputs, reference, labels),
             )  # fmt: skip
             count = count_onnx(tuned.data)
@@ -302,7 +210,7 @@ def _source(opened: Opened) -> Source:
     return Source(
         path=given.path.name, sha256=given.sha256, size_bytes=given.size_bytes, opset=opset,
         inputs=tuple(map(str, prepared.signature.inputs)), outputs=tuple(map(str, prepared.signature.outputs)),
-        kind=opened.analysis.kind, notes=prepared.notes,
+        kind=opened.analysis.kind, notes=(*prepared.notes, *opened.lean.changes()),
         time_share={k: round(v, 4) for k, v in opened.analysis.time_share.items()},
     )  # fmt: skip
 

@@ -23,12 +23,19 @@ CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """model: onnx.ModelProto, float, ready to be quantized. notes: what was changed, in words."""
+    """model: onnx.ModelProto, float, ready to be quantized. notes: what was changed, in words. lookups: how many
+    products with one-hot rows became look-ups, for the int8 files alone."""
 
     model: Any
     signature: Signature
     opset: int
     notes: tuple[str, ...]
+    lookups: int = 0
+
+    def changes(self) -> tuple[str, ...]:
+        """What was made of it for the int8 files alone, in words."""
+        many = f"{self.lookups} products" if self.lookups > 1 else "a product"
+        return (f"in int8 files {many} with one-hot rows became a look-up",) * bool(self.lookups)
 
     @property
     def data(self) -> bytes:

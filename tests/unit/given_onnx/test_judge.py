@@ -9,7 +9,8 @@ from compress.cli import main
 from compress.errors import UsageError
 from compress.given_onnx.compare import fidelity
 from compress.given_onnx.judge import Limits, choose_judge, complaint
-from compress.given_onnx.run import Options, open_all, quantize_file
+from compress.given_onnx.opened import Options, open_all
+from compress.given_onnx.run import quantize_file
 from compress.report.given_text import cells, markdown
 from tests.unit.onnx_file import nets
 

@@ -14,12 +14,17 @@ from edge_runtime._onnx import import_onnxruntime
 
 from compress.cli import main
 from compress.errors import ExportError, ModelError, UsageError
-from compress.given_onnx.run import FLOAT, Options, choose, open_all, quantize_file
+from compress.given_onnx.opened import Options, lighter, open_all
+from compress.given_onnx.run import FLOAT, choose, quantize_file
+from compress.onnx_file.lookups import with_lookups
+from compress.onnx_file.open import open_onnx
+from compress.onnx_file.prepare import prepare
 from compress.quantize_result import FileRow, load
 from compress.report.given_page import render, write_reports
 from compress.report.given_text import markdown
 from compress.result import Latency
 from tests.unit.onnx_file import nets
+from tests.unit.onnx_file.test_lookups import one_hot_net
 
 
 def invoke(*arguments):
@@ -174,11 +179,11 @@ def test_where_the_engine_leaves_everything_in_float_the_run_fails(tmp_path):
 
 
 def test_a_preparation_that_changes_the_answers_is_refused(tmp_path, monkeypatch):
-    from compress.given_onnx import run
+    from compress.given_onnx import opened
 
     path = nets.save(tmp_path / "net.onnx", nets.dense_net())
     np.savez(tmp_path / "c.npz", x=np.random.default_rng(0).normal(size=(16, 20)).astype(np.float32))
-    real = run.prepare
+    real = opened.prepare
 
     def wrong(given, fixed):
         prepared = real(given, fixed)
@@ -186,7 +191,7 @@ def test_a_preparation_that_changes_the_answers_is_refused(tmp_path, monkeypatch
         weight.CopyFrom(nets.constant(weight.name, 1.01 * onnx.numpy_helper.to_array(weight)))
         return prepared
 
-    monkeypatch.setattr(run, "prepare", wrong)
+    monkeypatch.setattr(opened, "prepare", wrong)
     with pytest.raises(ModelError, match="bringing it up to date changed output 'y'"):
         open_all(path, Options(tmp_path / "c.npz"))
 
@@ -227,3 +232,18 @@ def test_a_result_of_something_else_is_named(tmp_path):
         path.write_text(text)
         with pytest.raises(UsageError, match=message):
             load(path)
+
+
+def test_products_with_one_hot_rows_become_look_ups_only_where_every_answer_stays(tmp_path, monkeypatch):
+    from compress.given_onnx import opened
+
+    prepared = prepare(open_onnx(nets.save(tmp_path / "net.onnx", one_hot_net())))
+    feeds = [{"ids": np.array([[i, 8 - i, -1]], np.int32)} for i in range(8)]
+    lean = lighter(prepared, feeds)
+
+    assert (lean.lookups, lean.changes()) == (1, ("in int8 files a product with one-hot rows became a look-up",))
+    other = with_lookups(one_hot_net(columns=[0, 1, 2, 3, 4, 5, 6]))[0]
+    table = next(i for i in other.graph.initializer if i.name == "embed_lookup_table")
+    table.CopyFrom(nets.constant(table.name, np.ones(tuple(table.dims), np.float32)))
+    monkeypatch.setattr(opened, "with_lookups", lambda model: (other, 1))
+    assert lighter(prepared, feeds) is prepared
