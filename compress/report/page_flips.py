@@ -78,12 +78,11 @@ def _explained(f: Flip, a: Attribution) -> Markup:
         if a.kind == "words":
             shown = tag("blockquote", [(_word(w, s), " ") for w, s in zip(a.words, shares, strict=True)])
         elif f.picture:
-            image = tag("img", src=f.picture, alt=f"test example {f.index}", width=96, height=96)
+            image = tag("img", src=f.picture, alt=f"test example {f.index}", width=112, height=112)
             shown = tag("span", image, _heat(a, shares, f), class_="heat")
         else:
             shown = tag("span", _trace(f) if f.trace else None, _heat(a, shares, f), class_="heat lanes")
-        total = words.significant(sum(values), 2)
-        sides.append(tag("div", shown, minor(f"{name}: {total} nats")))
+        sides.append(tag("div", shown, minor(name)))
     return tag("div", sides, class_="explained-pair")
 
 
