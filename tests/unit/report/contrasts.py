@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from compress.comparison import Attribution
 from compress.evaluate.contrast import contrast, invariances
 
 NASTY = "<script>alert('x')</script>\x1b[31m\u202e\"' onload=\"alert(1)"
@@ -46,6 +47,16 @@ def grouped():
     """A group that compression harms, in a column with three."""
     return made([f"sentence {i}" for i in range(600)], classes=2, n=600, rows=False, labels=("no", "yes"),
                 columns={"site": ["north", "south", "east"] * 200}, sensitive=["site"])  # fmt: skip
+
+
+def explained():
+    """Groups, slices and two flips with what spoke for their answers, as a page shows them."""
+    c = images()
+    told = Attribution(kind="patches", rows=2, columns=2, before=(0.5, -0.2, 0.0, 1.0), after=(0.1, -0.9, 0.3, 0.0))
+    flips = (c.flips[0].model_copy(update={"attribution": told}), *c.flips[1:])
+    g = grouped()
+    return c.model_copy(update={"flips": flips, "groups": g.groups, "gaps": g.gaps, "classes": ("no", "yes", "c", "d"),
+                                "notes": ("Slice 'x' holds 3 test examples.",)})  # fmt: skip
 
 
 def hostile():
