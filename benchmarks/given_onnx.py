@@ -226,10 +226,10 @@ def main() -> None:
             folder = Path(scratch)
             path, more = FILES[name](folder)
             if given.ways:
-                doc.setdefault("ways", {})[name] = {"taken": _now(), "host": host_facts(),
-                                                    **ways(path, Options(folder / "data.npz", **more), folder)}  # fmt: skip
+                found = ways(path, Options(folder / "data.npz", **more), folder)
+                doc.setdefault("ways", {})[name] = {"taken": _now(), "host": host_facts(), **found}
                 RESULTS.write_text(json.dumps(doc, indent=1) + "\n")
-                print(name, *(f"{k}: {v['ratio']}" for k, v in doc["ways"][name].items() if "ratio" in v), sep="\n")
+                print(name, *(f"{k}: {v['ratio']}" for k, v in found.items()), sep="\n")
                 continue
             result = quantize_file(path, Options(folder / "data.npz", **more), folder / "out")
         doc["files"][name] = {"taken": _now(), "load_average": os.getloadavg(), **facts(result)}
