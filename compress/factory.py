@@ -91,5 +91,5 @@ def _own_line(trace: TracebackType | None) -> str:
 
 def _is_library(filename: str) -> bool:
     path = Path(filename)
-    standard = Path(sysconfig.get_path("stdlib"))
-    return filename.startswith("<") or filename == __file__ or "site-packages" in path.parts or standard in path.parents
+    ours, standard = Path(__file__).parent, Path(sysconfig.get_path("stdlib"))
+    return filename.startswith("<") or "site-packages" in path.parts or bool({ours, standard} & set(path.parents))

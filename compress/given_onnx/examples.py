@@ -1,6 +1,7 @@
 """Example inputs from an .npz: read, checked against the graph's inputs, and split into three disjoint parts."""
 
 import hashlib
+import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ FEWEST = 8
 MOST_CALIBRATION = 512  # ranges hardly move after that; the chain's default as well
 MOST_JUDGED = 2000  # of each of the two parts that judge
 LABELS = "labels"
+_ARRAY = b"\x93NUMPY"  # how a .npy begins
 Feed = Mapping[str, NDArray[Any]]
 
 
@@ -100,6 +102,9 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     where = str(path)
     try:
         with path.open("rb") as file:
+            if file.read(6) != _ARRAY and not zipfile.is_zipfile(file):
+                raise DataError("it is no .npz", where, "write it with np.savez(path, INPUT=array)")
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError("it holds a single array", where, "np.savez it under the input's name")

@@ -1,5 +1,6 @@
 """Where a Hugging Face model's files lie: a folder, an installed package that carries them, or the hub at a commit."""
 
+import logging
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -85,6 +86,7 @@ def model_folder(name: str, revision: str | None) -> Path:
     except ImportError as error:
         fix = "pip install 'compress-edge[text]', or download the model folder yourself and give its path"
         raise MissingExtraError("downloading a model needs huggingface_hub", where, fix) from error
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every try; what came of it is said here
     try:
         snapshot = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(FILES))
     except errors.GatedRepoError as error:

@@ -9,7 +9,7 @@ from compress.errors import CompressError, DataError, ModelError
 from compress.model.bert import keep_layers
 from compress.model.graph import Graph
 from compress.model.hub import cached_folder, local_folder
-from compress.model.huggingface import read_graph
+from compress.model.huggingface import read_config, read_graph, weights_file
 from compress.model.nets import ALL_NETS, TEXT_NETS, build_net
 from compress.model.shapes import infer_shapes
 from compress.recipe.schema import DataConfig, NetConfig, StudentConfig, TeacherConfig
@@ -109,7 +109,7 @@ def net_graph(config: NetConfig, data: DataShape | None, seed: int = 0, teacher:
 
         graph = read_onnx_model(Path(config.onnx), data.input_shape).graph
     elif isinstance(config, TeacherConfig) and config.hf is not None:
-        graph = _hub_graph(config.hf, config.revision, data)
+        graph = _hub_graph(config.hf, config, data)
     else:
         assert config.net is not None  # the schema asks for exactly one of them
         if config.net in ALL_NETS and data.is_text != (config.net in TEXT_NETS):
@@ -125,14 +125,23 @@ def net_graph(config: NetConfig, data: DataShape | None, seed: int = 0, teacher:
     return graph
 
 
-def _hub_graph(name: str, revision: str | None, data: DataShape) -> Graph | None:
+def _hub_graph(name: str, config: TeacherConfig, data: DataShape) -> Graph | None:
     """The graph of a model folder; None for a hub model that is not on this machine."""
     if not data.is_text:
         raise ModelError("it takes texts", name, "name a column of texts in data.text, or a net for this data")
-    if revision is not None and Path(name).is_dir():
+    if config.revision is not None and Path(name).is_dir():
         raise ModelError("a folder has no revision", name, "leave `revision` out")
-    folder = local_folder(name) or cached_folder(name, revision)
-    return None if folder is None else read_graph(folder, data.max_length, data.classes)
+    folder = local_folder(name) or cached_folder(name, config.revision)
+    if folder is None:
+        return None
+    graph = read_graph(folder, data.max_length, data.classes)
+    labels = read_config(folder, data.max_length).labels
+    if config.train is None and len(labels) != data.classes:
+        knows = f"its classifier knows {len(labels)} labels, the data have {data.classes}"
+        what = knows if labels else "it is an encoder without a classifier"
+        raise ModelError(what, name, "give `train:`, which fits a new classifier, or a model for these labels")
+    weights_file(folder)
+    return graph
 
 
 def _check_graph(graph: Graph, data: DataShape | None, where: str) -> None:
