@@ -124,6 +124,7 @@ def test_a_checkpoint_of_it_can_teach(ran):
     done = ran("plan", "recipe.yaml", "--set", "teacher={checkpoint: taught}")
 
     assert "open taught" in done.stdout
+    assert "find their ranges while running there" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
