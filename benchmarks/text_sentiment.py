@@ -1,11 +1,12 @@
 """recipes/text_sentiment_int8.yaml from nothing: what each step gave, the time, the memory, the speed by length.
 
     python benchmarks/text_sentiment.py            # makes the run, in a cache of its own
-    python benchmarks/text_sentiment.py RUN        # takes a finished run folder, without time and memory
+    python benchmarks/text_sentiment.py RUN        # takes a finished run; time and memory stay as they were
 
-Accuracy, sizes and the speed on one sentence are those of the run's own result.json. Added here: the int8 file against
-the teacher's float file at fixed numbers of tokens (batch 1, one thread, the two in turn, three fresh processes), and
-how the trimmed tokenizer spells the held-out sentences. Writes benchmarks/results/text_sentiment.json.
+Accuracy, sizes and the speed on one sentence are those of the run's own result.json. Added here: the int8 files against
+the teacher's float file at fixed numbers of tokens (batch 1, one thread, in turn, three fresh processes; a TFLite file
+gets the shortest of its lengths that fits), how the trimmed tokenizer spells the held-out sentences, and what each step
+says of those that hold a word it has to spell anew. Writes benchmarks/results/text_sentiment.json.
 """
 
 import json
@@ -32,13 +33,17 @@ folders, lengths, blocks, runs = json.loads(sys.stdin.read())
 models = [edge_runtime.load(f, threads=1) for f in folders]
 out = {}
 for length in lengths:
-    ids = [np.full((1, length), 1, np.int64) for _ in models]
+    ids = []
+    for model in models:
+        known = [s.length for s in model.entry.signatures if s.length >= length]
+        ids.append(np.full((1, min(known, default=length)), model.preprocessing.pad_id, model.entry.input.dtype))
+        ids[-1][0, :length] = 5
     for model, x in zip(models, ids):
         for _ in range(20):
             model.run(x)
-    medians = [[], []]
+    medians = [[] for _ in models]
     for _ in range(blocks):
-        for i in random.sample([0, 1], 2):
+        for i in random.sample(range(len(models)), len(models)):
             times = []
             for _ in range(runs):
                 began = time.perf_counter_ns()
@@ -56,33 +61,41 @@ def run_recipe(folder: Path) -> tuple[Path, dict[str, Any]]:
     command = [sys.executable, "-m", "compress", "run", RECIPE, "--out", str(folder / "run")]
     subprocess.run([*command, "--cache", str(folder / "cache")], check=True, cwd=ROOT)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return folder / "run", {"wall_seconds": round(time.perf_counter() - began, 1), "peak_memory_bytes": peak}
+    seconds = round(time.perf_counter() - began, 1)
+    return folder / "run", {"wall_seconds": seconds, "peak_memory_bytes": peak, "recipe": (ROOT / RECIPE).read_text()}
 
 
-def by_length(run: Path, first: str, last: str) -> dict[str, Any]:
-    """Milliseconds of both files and the ratio of neighbouring blocks, at fixed numbers of tokens."""
-    folders = [str(run / "artefacts" / name) for name in (first, last)]
+def last_cost() -> dict[str, Any]:
+    """Of the last run that trained everything, with the recipe it followed."""
+    cost: dict[str, Any] = json.loads(RESULTS.read_text())["whole_run"]
+    return cost
+
+
+def by_length(run: Path, names: list[str]) -> dict[str, Any]:
+    """Milliseconds of the files and, to the first, the ratio of neighbouring blocks, at fixed numbers of tokens."""
+    folders = [str(run / "artefacts" / name) for name in names]
     job = json.dumps([folders, LENGTHS, BLOCKS, RUNS])
     raw = [
         json.loads(subprocess.run([sys.executable, "-c", WORKER], input=job, capture_output=True, text=True,
                                   check=True).stdout)
         for _ in range(PROCESSES)
     ]  # fmt: skip
-    rows = {}
+    rows: dict[str, Any] = {}
     for length in map(str, LENGTHS):
-        ratios = [statistics.median(a / b for a, b in zip(*process[length], strict=True)) for process in raw]
-        medians = [statistics.median(statistics.median(p[length][i]) for p in raw) for i in (0, 1)]
-        rows[length] = {
-            "teacher_ms": round(medians[0], 4),
-            "int8_ms": round(medians[1], 4),
-            "ratio": round(statistics.median(ratios), 2),
-            "ratio_by_process": [round(r, 2) for r in ratios],
-        }
+        rows[length] = {}
+        for i, name in enumerate(names):
+            pairs = [zip(process[length][0], process[length][i], strict=True) for process in raw]
+            ratios = [statistics.median(a / b for a, b in both) for both in pairs]
+            rows[length][name] = {
+                "ms": round(statistics.median(statistics.median(p[length][i]) for p in raw), 4),
+                "ratio": round(statistics.median(ratios), 2),
+                "ratio_by_process": [round(r, 2) for r in ratios],
+            }
     return rows
 
 
-def spelling(run: Path, first: str, last: str) -> dict[str, Any]:
-    """The held-out sentences in the teacher's tokenizer and in the bundle's."""
+def spelling(run: Path, names: list[str]) -> dict[str, Any]:
+    """The held-out sentences in the first and the last file's tokenizer; how right all are on those spelled anew."""
     import numpy as np
     from tokenizers import Tokenizer
 
@@ -90,14 +103,20 @@ def spelling(run: Path, first: str, last: str) -> dict[str, Any]:
 
     texts = list(read_movie_sentences(find_archive()).x_test or ())
     rows = []
+    first, last = names[0], names[-1]
     for name in (first, last):
         tokenizer = Tokenizer.from_file(str(run / "artefacts" / name / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         rows.append([tokenizer.encode(t).tokens for t in texts])
+    anew = np.array([a != b for a, b in zip(*rows, strict=True)])
+    y = np.load(run / "predictions" / "labels.npy")
+    right = {name: np.load(run / "predictions" / f"{name}.npy").argmax(1) == y for name in names}
     return {
         "held_out_texts": len(texts),
-        "respelled": sum(a != b for a, b in zip(*rows, strict=True)),
+        "respelled": int(anew.sum()),
+        "accuracy_of_respelled": {name: round(float(hits[anew].mean()), 4) for name, hits in right.items()},
+        "accuracy_of_others": {name: round(float(hits[~anew].mean()), 4) for name, hits in right.items()},
         "mean_tokens": [round(float(np.mean([len(r) for r in row])), 2) for row in rows],
         "unknown_tokens": [sum(r.count("[UNK]") for r in row) for row in rows],
         "tokenizer_bytes": [(run / "artefacts" / n / "tokenizer.json").stat().st_size for n in (first, last)],
@@ -128,21 +147,23 @@ def step_row(artefact: dict[str, Any], teacher: dict[str, Any], steps: dict[str,
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        run, cost = (Path(sys.argv[1]), {}) if len(sys.argv) > 1 else run_recipe(Path(scratch))
+        run, cost = (Path(sys.argv[1]), last_cost()) if len(sys.argv) > 1 else run_recipe(Path(scratch))
         doc = json.loads((run / "result.json").read_text())
         teacher, last = doc["artefacts"][0], doc["artefacts"][-1]
         steps = {s["name"]: s for s in doc["steps"]}
+        files = [a["id"] for a in doc["artefacts"]]
+        final = [a["id"] for a in doc["artefacts"] if a["step"] == last["step"]]
         out = {
             "command": f"python benchmarks/text_sentiment.py, from {RECIPE}",
             "label": "measured",
             "threads": 1,
-            **cost,
+            "whole_run": cost,
             "steps_seconds": doc["seconds"],
             "steps": {a["id"]: step_row(a, teacher, steps) for a in doc["artefacts"]},
             "paired_with_the_teacher": last["paired"],
             "vocabulary": steps["02-vocabulary"]["metrics"],
-            "spelling": spelling(run, teacher["id"], last["id"]),
-            "by_length": by_length(run, teacher["id"], last["id"]),
+            "spelling": spelling(run, files),
+            "by_length": by_length(run, [teacher["id"], *final]),
             "budget": doc["budget"],
             "versions": doc["versions"],
             "host": host_facts(),

@@ -127,7 +127,7 @@ def _notes(recipe: Recipe, shape: DataShape | None, teacher: Graph | None, stude
     elif profile.weight_bits == 7 and any(s.weight_bits is None for s in quantizing):
         notes.append(f"7-bit weights because of {recipe.target}: {profile.reasons['weight_bits']}")
     if recipe.task == "text-classification" and quantizing and any(f.startswith("tflite") for f in recipe.export):
-        notes.append("tflite: layers of text models find their ranges while running there, whatever the stage calibrated.")
+        notes.append("tflite: layers of text models find their ranges while running there, calibrated or not.")
     if teacher is not None and student is not None and count_macs(student) > count_macs(teacher):
         notes.append("The student costs more multiply-accumulates than the teacher.")
     if any(isinstance(s, PruneConfig) and s.what == "weights" for s in recipe.stages):
