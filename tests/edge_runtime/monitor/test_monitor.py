@@ -369,10 +369,10 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(statistics, tmp_path):
         monitor = Monitor(Statistics.from_bytes((here / "statistics.json").read_bytes()), here / "m.sqlite",
                           interval_s=0.05, share=1.0)
         x, logits = np.random.default_rng(0).normal(size=(64, 1, 8, 8)).astype("f4"), np.eye(64, 10, dtype="f4")
-        print("on", flush=True)
         while True:
             monitor.seen(x, logits, 1.0)
             monitor.flush()
+            print("on", flush=True)
     """
     generator = np.random.default_rng(0)
     last = 0

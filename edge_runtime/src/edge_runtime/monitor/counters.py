@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +25,11 @@ class Counters:
     bins: watched examples per reference bin, (features, widest). sums, squares: of the features. seen: per feature.
     classes: predicted class -> watched examples. confidence: watched examples per twentieth.
     drift: highest level of the detector; dropped: examples that came faster than they could be described.
+    reference: the digest of what bins, sums and classes were counted by; "" in older files.
     """
 
-    def __init__(self, features: int, width: int) -> None:
+    def __init__(self, features: int, width: int, reference: str = "") -> None:
+        self.reference = reference
         self.calls = self.examples = self.watched = self.dropped = 0
         self.busy_s = self.monitor_s = self.drift = 0.0
         self.latency = np.zeros(histogram.BUCKETS, np.int64)
@@ -42,21 +45,24 @@ class Counters:
     def like(statistics: Statistics) -> Counters:
         """Empty counters with a column for each feature of a reference."""
         features = statistics.features
-        return Counters(len(features), max((len(f.counts) for f in features), default=1))
+        digest = hashlib.sha256(statistics.to_bytes()).hexdigest()[:12]
+        return Counters(len(features), max((len(f.counts) for f in features), default=1), digest)
 
     def __bool__(self) -> bool:
         return bool(self.calls or self.refused or self.dropped)
 
     def add(self, other: Counters) -> None:
-        """Take another stretch in."""
+        """Take another stretch in; of one under another model's reference only what does not depend on it."""
         for name in ("calls", "examples", "watched", "dropped", "busy_s", "monitor_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.drift = max(self.drift, other.drift)
-        for name in ("latency", "bins", "sums", "squares", "confidence"):
+        same = self.reference == other.reference or not (self.reference and other.reference)
+        self.latency += other.latency
+        for name in ("bins", "sums", "squares", "confidence"):
             mine, theirs = getattr(self, name), getattr(other, name)
-            if mine.shape == theirs.shape:  # a file may go on with another model's reference
+            if same and mine.shape == theirs.shape:
                 mine += theirs
-        for kind in ("refused", "quality", "classes"):
+        for kind in ("refused", "quality", *(["classes"] if same else [])):
             table = getattr(self, kind)
             for key, count in getattr(other, kind).items():
                 table[key] = table.get(key, 0) + count
@@ -69,6 +75,7 @@ class Counters:
     def to_json(self) -> dict[str, Any]:
         """Plain data; zeros at the end of rows are left out."""
         return {
+            "reference": self.reference,
             **{name: getattr(self, name) for name in ("calls", "examples", "watched", "dropped")},
             **{name: round(float(getattr(self, name)), 6) for name in ("busy_s", "monitor_s", "drift")},
             "latency": _sparse(self.latency),
@@ -89,7 +96,8 @@ class Counters:
             ValueError, KeyError, TypeError: it is something else.
         """
         bins = np.array(doc["bins"], np.int64)
-        out = Counters(len(doc["sums"]), bins.shape[1] if bins.ndim == 2 else 1)
+        width = bins.shape[1] if bins.ndim == 2 else 1
+        out = Counters(len(doc["sums"]), width, str(doc.get("reference", "")))
         for name in ("calls", "examples", "watched", "dropped"):
             setattr(out, name, int(doc[name]))
         for name in ("busy_s", "monitor_s", "drift"):

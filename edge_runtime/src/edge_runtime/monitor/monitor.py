@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import functools
 import os
 import sqlite3
@@ -20,6 +21,7 @@ from edge_runtime.monitor.rules import Alarm, Limit, Rule
 from edge_runtime.monitor.snapshot import prometheus, snapshot
 from edge_runtime.monitor.store import MonitorError, Store
 from edge_runtime.queue import Queue
+from edge_runtime.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_runtime.model import Model
-    from edge_runtime.statistics import Statistics
 
 _CLOCK_JUMP_S = 5.0
 _RECENT_LABELS = 2000
@@ -78,6 +79,7 @@ class Monitor:
         """
         _check(every, share, interval_s, window, false_alarm_every)
         self.reference: Reference = open_reference(reference)
+        self._given = isinstance(reference, Statistics)
         self.on_alarm = on_alarm
         self.queue = Queue(keep, keep_items, keep_bytes)
         self.problem = ""  # why nothing can be written at present, or what a hook raised; "" while all is well
@@ -116,10 +118,24 @@ class Monitor:
         self.close()
 
     def watch(self, model: Model) -> Model:
-        """Have a loaded model tell this monitor of each call from now on; returns the model."""
-        if not self.reference.labels:
-            manifest, statistics = model.manifest, self.reference.statistics
-            self.reference = Reference(manifest.name, manifest.labels, statistics, manifest.preprocessing)
+        """Have a loaded model tell this monitor of each call from now on; returns the model.
+
+        Its bundle becomes the reference, as after a store's switch to another version, unless the monitor was given
+        Statistics. What was counted by the one before is written; drift begins anew.
+
+        Raises:
+            BundleError: the reference in the model's bundle is damaged.
+        """
+        found = open_reference(model)
+        if self._given:
+            found = dataclasses.replace(found, statistics=self.reference.statistics)
+        if found.statistics != self.reference.statistics:
+            self.flush()
+            self._own().refer_to(found.statistics)
+        if found != self.reference:
+            self.reference = found
+            if self._store is not None:
+                self._store.describe_again()
         model.monitor = self
         return model
 
@@ -287,9 +303,13 @@ class Monitor:
         return True
 
     def _fold(self, *, wait: bool) -> None:
-        alarms, described = self._process.fold(wait=wait)
-        for batch in described:
-            self.queue.consider(batch, self.reference)
+        try:
+            alarms, described = self._process.fold(wait=wait)
+            for batch in described:
+                self.queue.consider(batch, self.reference)
+        except Exception as error:  # the app asked for a prediction, which it has; what could not be watched is told
+            self.problem = f"some examples could not be described: {type(error).__name__}: {error}"[:300]
+            return
         self._tell(alarms)
 
     def _tell(self, alarms: Sequence[Alarm]) -> None:

@@ -55,10 +55,10 @@ class Process:
         self.pid = os.getpid()
         self.source = f"{self.pid:x}-{os.urandom(4).hex()}"
         self.lock = threading.Lock()
-        self.watcher = None
-        if statistics is not None:
-            self.watcher = Watcher(statistics, false_alarm_every=false_alarm_every, window=window)
-        self.statistics = statistics
+        self._false_alarm_every, self._window = false_alarm_every, window
+        self.watcher: Watcher | None
+        self._empty: tuple[int, int, str]
+        self._refer_to(statistics)
         self.now, self.before, self.total = self.fresh(), self.fresh(), self.fresh()
         self.unwritten = self.fresh()
         self.predictions: deque[tuple[str, float, float, float]] = deque(maxlen=MOST_PREDICTIONS)
@@ -72,7 +72,23 @@ class Process:
 
     def fresh(self) -> Counters:
         """Empty counters that fit the reference."""
-        return Counters(0, 1) if self.statistics is None else Counters.like(self.statistics)
+        return Counters(*self._empty)
+
+    def refer_to(self, statistics: Statistics | None) -> None:
+        """Go on with another reference: its detector starts calm, and what it does not describe is kept."""
+        with self.lock:
+            self._refer_to(statistics)
+            for name in ("now", "before", "total", "unwritten"):
+                kept = self.fresh()
+                kept.add(getattr(self, name))
+                setattr(self, name, kept)
+
+    def _refer_to(self, statistics: Statistics | None) -> None:
+        self.statistics, self.watcher, self._empty = statistics, None, (0, 1, "")
+        if statistics is not None:
+            like = Counters.like(statistics)
+            self._empty = (*like.bins.shape, like.reference)
+            self.watcher = Watcher(statistics, false_alarm_every=self._false_alarm_every, window=self._window)
 
     def take(self, inputs: Any, logits: NDArray[np.float32] | None, latency_ms: float, raw: Any) -> list[str]:
         """One call's examples into the waiting lists; their ids. Appends only: any thread, no lock.
@@ -141,7 +157,7 @@ class Process:
         for start in range(0, len(waiting), size):
             ids, inputs, logits, raws = zip(*waiting[start : start + size])
             rows = answers = None
-            if all(row is not None for row in logits):
+            if all(row is not None and row.shape == logits[-1].shape for row in logits):
                 rows = np.stack(logits)
                 answers = (output_features(rows), rows.argmax(axis=1))
                 score, now = answers[0][:, 0].tolist(), time.time()
@@ -149,6 +165,8 @@ class Process:
             chosen = [i for i, x in enumerate(inputs) if x is not None]
             if self.watcher is None or not chosen:
                 continue
+            if not self.watcher.takes_texts:  # after a switch to another model its predecessor's inputs may differ
+                chosen = [i for i in chosen if inputs[i].shape == inputs[chosen[-1]].shape]
             if len(chosen) < len(ids):
                 ids, inputs, raws = (tuple(column[i] for i in chosen) for column in (ids, inputs, raws))
                 rows = None if rows is None else rows[chosen]

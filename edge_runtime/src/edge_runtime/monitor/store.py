@@ -127,6 +127,10 @@ class Store:
                 db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
         self._described = True
 
+    def describe_again(self) -> None:
+        """The next `describe` counts: the reference has changed."""
+        self._described = False
+
     def empty_log(self) -> None:
         """Move the write-ahead log into the file, so that nothing deleted stays readable there."""
         self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")

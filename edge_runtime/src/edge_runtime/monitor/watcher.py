@@ -38,7 +38,7 @@ class Watcher:
         # Half the training span beyond it on either side: what no training example came near.
         self._least = np.array([a - 0.5 * s - 1e-6 for a, _, s in spans])[self._low]
         self._most = np.array([b + 0.5 * s + 1e-6 for _, b, s in spans])[self._high]
-        self._text = statistics.describe.kind == "text"
+        self.takes_texts = statistics.describe.kind == "text"
 
     def take(
         self,
@@ -76,7 +76,7 @@ class Watcher:
 
     def _described(self, inputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         describe = self.statistics.describe
-        if not self._text:
+        if not self.takes_texts:
             return describe(np.stack(inputs))
         longest = max(len(ids) for ids in inputs)  # texts of one batch share a length, of several need not
         padded = np.full((len(inputs), longest), describe.pad_id, np.int64)
@@ -94,7 +94,7 @@ class Watcher:
             beyond = (given[:, self._low] < self._least).any(axis=1) | (given[:, self._high] > self._most).any(axis=1)
             if beyond.any():
                 counters.note(counters.quality, "out_of_range", int(beyond.sum()))
-        if self._text:
+        if self.takes_texts:
             strange = int((given[:, 1] > 0).sum())
             if strange:
                 counters.note(counters.quality, "unseen_words", strange)
