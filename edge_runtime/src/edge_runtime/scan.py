@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from edge_runtime._scan_onnx import scan_onnx
+from edge_runtime._scan_tflite import scan_tflite
+
 
 def scan_model(format: str, data: bytes, where: str) -> frozenset[str]:
     """Refuse what no bundle needs; the operators that hold or run other graphs (If, WHILE, ...) are returned.
@@ -11,10 +14,4 @@ def scan_model(format: str, data: bytes, where: str) -> frozenset[str]:
     Raises:
         BundleError: as scan_onnx and scan_tflite say.
     """
-    if format == "onnx":
-        from edge_runtime._scan_onnx import scan_onnx
-
-        return scan_onnx(data, where)
-    from edge_runtime._scan_tflite import scan_tflite
-
-    return scan_tflite(data, where)
+    return (scan_onnx if format == "onnx" else scan_tflite)(data, where)
