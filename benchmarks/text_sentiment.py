@@ -2,6 +2,7 @@
 
     python benchmarks/text_sentiment.py            # makes the run, in a cache of its own
     python benchmarks/text_sentiment.py RUN        # takes a finished run; time and memory stay as they were
+    python benchmarks/text_sentiment.py RUN WIDE   # and one made with --set stages.1.vocabulary.rank=null, for comparison
 
 Accuracy, sizes and the speed on one sentence are those of the run's own result.json. Added here: the int8 files against
 the teacher's float file at fixed numbers of tokens (batch 1, one thread, in turn, three fresh processes; a TFLite file
@@ -130,6 +131,7 @@ def step_row(artefact: dict[str, Any], teacher: dict[str, Any], steps: dict[str,
     latency = artefact["latency"][0]
     return {
         "role": artefact["role"],
+        "validation_accuracy": next(a["top1"] for a in artefact["accuracy"] if a["split"] == "validation"),
         "test_accuracy": test["top1"],
         "test_ci95": test["ci95"],
         "share_of_the_teacher_s_accuracy": round(test["top1"] / own["top1"], 4),
@@ -143,6 +145,21 @@ def step_row(artefact: dict[str, Any], teacher: dict[str, Any], steps: dict[str,
         "kernels": artefact["kernels"],
         "step_seconds": steps[artefact["step"]]["seconds"],
     }
+
+
+def steps_of(doc: dict[str, Any]) -> dict[str, Any]:
+    """A row for every file of a result.json."""
+    steps = {s["name"]: s for s in doc["steps"]}
+    return {a["id"]: step_row(a, doc["artefacts"][0], steps) for a in doc["artefacts"]}
+
+
+def wide_table() -> dict[str, Any]:
+    """The files behind a table of the full width: of the second run, else those of the last time."""
+    if len(sys.argv) > 2:
+        rows = steps_of(json.loads((Path(sys.argv[2]) / "result.json").read_text()))
+        return {name: row for name, row in rows.items() if name[:2] in ("02", "03", "04")}
+    last: dict[str, Any] = json.loads(RESULTS.read_text())["with_a_wide_table"]
+    return last
 
 
 def main() -> None:
@@ -159,7 +176,8 @@ def main() -> None:
             "threads": 1,
             "whole_run": cost,
             "steps_seconds": doc["seconds"],
-            "steps": {a["id"]: step_row(a, teacher, steps) for a in doc["artefacts"]},
+            "steps": steps_of(doc),
+            "with_a_wide_table": wide_table(),
             "paired_with_the_teacher": last["paired"],
             "vocabulary": steps["02-vocabulary"]["metrics"],
             "spelling": spelling(run, files),
