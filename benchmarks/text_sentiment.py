@@ -2,7 +2,7 @@
 
     python benchmarks/text_sentiment.py            # makes the run, in a cache of its own
     python benchmarks/text_sentiment.py RUN        # takes a finished run; time and memory stay as they were
-    python benchmarks/text_sentiment.py RUN WIDE   # and one made with --set stages.1.vocabulary.rank=null, for comparison
+    python benchmarks/text_sentiment.py RUN WIDE   # and one with --set stages.1.vocabulary.rank=null
 
 Accuracy, sizes and the speed on one sentence are those of the run's own result.json. Added here: the int8 files against
 the teacher's float file at fixed numbers of tokens (batch 1, one thread, in turn, three fresh processes; a TFLite file
