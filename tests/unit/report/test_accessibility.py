@@ -1,7 +1,7 @@
 """Every kind of page through axe-core in a real browser: nothing serious or critical, wide and narrow, light and dark.
 
-axe-core 4.12 comes with axe-playwright-python (pip --no-deps: Playwright itself is not used), or as the file that AXE_JS
-names; a newer one: npm pack axe-core. AXE_ALL=1 looks at every page in all four ways.
+axe-core 4.12 comes with axe-playwright-python (pip --no-deps: Playwright itself is not used), or as the file AXE_JS
+names: a newer one: npm pack axe-core. AXE_ALL=1 looks at every page in all four ways.
 """
 
 import json
