@@ -26,7 +26,7 @@ stages:
       augment: {text_copies: 1}
       hints: [{teacher: layer2_norm, student: layer1_norm}]
       relations: [{teacher: layer2_attention, student: layer1_attention}]
-  - vocabulary: {min_count: 1}
+  - vocabulary: {min_count: 1, rank: 12}
   - prune: {keep_macs: 0.7, round_to: 8, importance: taylor, finetune_epochs: 1, batch_size: 16}
   - quantize: {how: static}
 export: [onnx, tflite]
@@ -66,8 +66,9 @@ def test_every_step_is_on_the_record(ran):
         "teacher ONNX", "student ONNX", "trimmed ONNX", "pruned ONNX", "int8 ONNX", "dynamic int8 TFLite"
     ]  # fmt: skip
     assert steps["02-vocabulary"]["tokens"][1] < steps["02-vocabulary"]["tokens"][0]
-    assert last["kernels"]["integer"] == 8  # a table, six linear layers, the classifier
-    assert doc["artefacts"][-1]["kernels"] == {"integer": 1, "dynamic-integer": 7, "float": 3}
+    assert 0 < steps["02-vocabulary"]["table_error"] < 0.5
+    assert last["kernels"]["integer"] == 9  # a table and what widens it, six linear layers, the classifier
+    assert doc["artefacts"][-1]["kernels"] == {"integer": 1, "dynamic-integer": 8, "float": 3}
     assert all(h["ok"] for h in doc["ledger"])
     assert next(a for a in doc["artefacts"][0]["accuracy"] if a["split"] == "test")["top1"] > 0.9
 
@@ -131,6 +132,7 @@ def test_a_checkpoint_of_it_can_teach(ran):
     ("change", "said"),
     [
         ("export=[tflite-int4]", "tflite-int4"),
+        ("stages.1.vocabulary.rank=99", "cannot be factorised to 99; give a smaller rank"),
         (
             "data={csv: said.csv, text: said, label: side, max_length: 40}",
             "reads at most 24 tokens, the recipe wants 40",
