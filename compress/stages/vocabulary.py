@@ -20,12 +20,12 @@ from compress.stages.texts import TOKENS, fit_data
 def vocabulary(model: Model, config: VocabularyConfig, context: Context) -> StageResult:
     """Keep the tokens that stand in at least min_count training texts, the special ones and all single characters.
 
-    A text whose tokens all stay gets the same logits as before, bit for bit, unless a rank makes the table narrower:
-    then `table_error` is the share of its squares that is lost, tokens weighted by how many training texts hold them.
-    Metrics: `tokens` [before, after], `table_parameters` [before, after], and how
-    validation texts, which had no say in the choice, are spelled: `validation_texts_respelled` of them hold a word
-    that now falls back to pieces, `validation_unknown` tokens are unknown [before, after], and a text has
-    `validation_mean_length` tokens [before, after].
+    A text whose tokens all stay gets the same logits as before, bit for bit, unless a rank makes the table narrower.
+    Metrics: `tokens` [before, after], and how validation texts, which had no say in the choice, are spelled:
+    `validation_texts_respelled` of them hold a word that now falls back to pieces, `validation_unknown` tokens are
+    unknown [before, after], and a text has `validation_mean_length` tokens [before, after]. With a rank:
+    `table_parameters` [before, after], and `table_error`, the share of the table's squares that is lost, tokens
+    weighted by how many training texts hold them.
 
     Raises:
         StageError: the model takes no texts, its tokenizer does not fall back to pieces, or no token is to go.
