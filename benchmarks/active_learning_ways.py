@@ -52,7 +52,7 @@ def choose(
         return np.argsort(margin)[:BATCH]
     if way == "diverse":
         short = np.argsort(margin)[:SHORTLIST]
-        return short[pick(x[short], uncertainty(logits)[short], BATCH)]
+        return short[pick(uncertainty(logits)[short], x[short], BATCH)]
     if way == "badge":
         p = 1 / (1 + np.exp(-margin))
         return plus_plus((1 - p)[:, None] * x, rng)
@@ -137,7 +137,7 @@ def saved(found: dict[str, list[list[float]]], way: str) -> list[dict[str, Any]]
         target = float(np.mean([smooth(c)[steps.index(count)] for c in found["random"]]))
         labels = {how: [needed(c, target) for c in found[how]] for how in ("random", way)}
         shares = [1 - q / r for q, r in zip(labels[way], labels["random"], strict=True)]
-        if np.isfinite(shares).all():
+        if np.isfinite([*labels[way], *labels["random"]]).all():
             out.append({"random_labels": count, "accuracy": round(target, 4), "needed": labels,
                         "saved": interval(shares)})  # fmt: skip
     return out

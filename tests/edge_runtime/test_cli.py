@@ -112,6 +112,15 @@ def test_predict_shows_the_best_labels_of_each_file_and_example(run, bundle, ima
     assert [t["score"] for t in answer[0]["top"]] == sorted(expected.scores.tolist(), reverse=True)
 
 
+def test_predict_names_the_file_at_fault(run, bundle, image, tmp_path):
+    np.save(tmp_path / "night.npy", np.full((4, 5), np.nan))
+
+    code, out, err = run("predict", bundle, image, tmp_path / "night.npy")
+
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {tmp_path}/night.npy: example 0 of 1 holds NaN")
+
+
 def test_bench_reports_engine_and_predict_apart(run, bundle, monkeypatch):
     monkeypatch.setattr("edge_runtime.commands.bench._WARM_UP_S", 0.0)
 

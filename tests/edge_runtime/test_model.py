@@ -180,7 +180,8 @@ def test_an_image_file_without_pillow_says_what_to_install(bundle, tmp_path, mon
     [
         ("x.npy", b"", r"x\.npy: not a \.npy file of numbers"),
         ("x.npy", b"\x93NUMPY\x01\0\x10\0", "its header is damaged"),
-        ("x.png", b"", r"x\.png: not a readable image: of no known format\n  fix: give"),
+        ("x.png", b"", r"x\.png: an empty file\n  fix: give"),
+        ("x.png", b"hello", r"x\.png: not a readable image: of no known format\n  fix: give"),
         ("x.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "not a readable image"),
         ("x.txt", b"1 2 3", r"\.txt is no known kind of file"),
         ("x", b"1 2 3", "no suffix is no known kind of file"),

@@ -154,6 +154,9 @@ def decode_image(data: bytes, where: str, channels: int, *, most_pixels: int = _
             return np.asarray(ImageOps.exif_transpose(image).convert(mode))
     except UnidentifiedImageError as error:  # its own text names an object in memory
         fix = "give an image file that Pillow knows, or a .npy file"
-        raise InputError("not a readable image: of no known format", where, fix) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        what = "not a readable image: of no known format" if data else "an empty file"
+        raise InputError(what, where, fix) from error
+    except Image.DecompressionBombError as error:
+        raise InputError("an image of too many pixels to be opened", where, "make it smaller") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"not a readable image: {error}", where, "open it in a viewer; copy it again") from error

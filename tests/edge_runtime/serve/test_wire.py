@@ -246,6 +246,7 @@ def certificate_of_localhost(folder):
         (("--tls-cert", "none"), 2, "TLS needs a certificate and its key"),
         (("--tls-cert", "none", "--tls-key", "none"), 2, "no such file"),
         (("--max-queue", "0"), 2, "--max-queue: 0 is out of range"),
+        (("--port", "99999"), 2, "--port: 99999 is out of range\n  fix: give a smaller number"),
         (("--request-timeout", "-1"), 2, "--request-timeout-s: -1.0 is out of range"),
         (("--host", "999.1.1.1", "--no-token"), 2, "cannot listen"),
     ],

@@ -47,7 +47,12 @@ def run(options: argparse.Namespace) -> Answer:
             return _tensors(model, options.files)
         found = [(_short(text), model.predict(text)) for text in options.text]
         for file in options.files:
-            found += _label(model, file)
+            try:
+                found += _label(model, file)
+            except InputError as error:
+                if error.where != "input":
+                    raise
+                raise InputError(error.what, str(file), error.fix) from error  # one of several files
         return _table(model.manifest.labels, found, options.top)
 
 

@@ -63,8 +63,10 @@ class Settings:
         for name in ("port", "max_body_bytes", "max_queue", "max_per_client", "max_connections", "request_timeout_s",
                      "batch_latency_ms", "batch_wait_ms", "drain_s"):  # fmt: skip
             value = getattr(self, name)
-            if value < least.get(name, 1e-9) or value > 1e12:
-                raise ServeError(f"{value} is out of range", f"--{name.replace('_', '-')}", "give a larger number")
+            low, high = least.get(name, 1e-9), 65535 if name == "port" else 1e12
+            if not low <= value <= high:  # NaN neither
+                fix = "give a smaller number" if value > high else "give a larger number"
+                raise ServeError(f"{value} is out of range", f"--{name.replace('_', '-')}", fix)
 
 
 def is_loopback(host: str) -> bool:
