@@ -78,6 +78,7 @@ def _check_header(header: list[str], path: str, line: int) -> None:
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Row]]:
     with path.open("rb") as file:
+        decode = json.JSONDecoder(object_pairs_hook=_object).decode  # json.loads would make one a line
         line, fix = 0, 'give one JSON object a line, such as {"text": "good", "label": 1}'
         while data := file.readline(_MAX_LINE_BYTES + 1):
             line += 1
@@ -87,7 +88,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Row]]:
             if not data.strip():
                 continue
             try:
-                row = json.loads(data.decode("utf-8-sig" if line == 1 else "utf-8"), object_pairs_hook=_object)
+                row = decode(data.decode("utf-8-sig" if line == 1 else "utf-8"))
             except UnicodeDecodeError:
                 raise
             except (ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ Nothing is guessed: a value that does not fit its column is an error.
 import contextlib
 import difflib
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ _SPLITS = {
     "test": "test",
 }
 _FLOAT32_MAX = 3e38
+_NUMBERS = {int, float}
 _SHOWN_COLUMNS = 12
 
 
@@ -123,8 +125,10 @@ class _Table:
     def __init__(self, path: Path, columns: Columns, features: tuple[str, ...] = ()) -> None:
         self.path, self.columns, self.features = path, columns, features
         self.first_lines: dict[str, int] = {}
-        self._x: list[Any] = []
-        self._rows: list[tuple[str, ...]] = []  # label, split, group, series and metadata of each row
+        self._texts: list[str] = []
+        self._numbers = array("d")  # row after row; lists of lists would keep the garbage collector busy
+        self._path = str(path)
+        self._rows: list[tuple[str, ...]] = []  # label, split, and group, series and metadata if there are such columns
         self._starts: list[int] = []  # lines that recordings begin on
         for line, row in read_rows(path):
             self._take(row, line)
@@ -140,16 +144,17 @@ class _Table:
         rows = [self._rows[i] for i in self._row]
         chosen = np.array([split is None or row[1] == split for row in rows], bool)
         y = np.array([classes[row[0]] for row in rows], np.int64)
-        group = None if self.columns.group is None else np.array([row[2] for row in rows])[chosen]
-        names = enumerate(self.columns.metadata, start=4)
+        c = self.columns
+        group = None if c.group is None else np.array([row[2] for row in rows])[chosen]
+        names = enumerate(c.metadata, start=2 + (c.group is not None) + (c.series is not None))
         facts = {name: np.array([row[i] for row in rows])[chosen] for i, name in names}
         return self._examples[chosen], y[chosen], group, facts
 
     def _cut(self) -> tuple[Array | Texts, Sequence[int]]:
         """The examples, and the row each one begins on."""
         if self.columns.text is not None:
-            return Texts(self._x), range(len(self._x))
-        x = np.array(self._x, np.float32)
+            return Texts(self._texts), range(len(self._texts))
+        x = np.array(self._numbers).reshape(len(self._rows), -1).astype(np.float32)
         if self.columns.window is None:
             return x, range(len(x))
         starts = [i for i, row in enumerate(self._rows) if i == 0 or row != self._rows[i - 1]]
@@ -158,21 +163,22 @@ class _Table:
         return windows, [starts[i] for i in owner]
 
     def _take(self, row: Row, line: int) -> None:
-        where, c = f"{self.path}, line {line}", self.columns
+        c, path = self.columns, self._path
         if not self._rows:
-            self.features = self.features or _roles(row, c, str(self.path), line)
-        _want_columns(row, (*c.named, *self.features), where if self._rows else str(self.path))
-        label = _label(row, c, str(self.path), line)
-        self.first_lines.setdefault(label, line)
+            self.features = self.features or _roles(row, c, path, line)
+            self._wanted = frozenset((*c.named, *self.features))
+            self._keys = [k for k in (c.group, c.series, *c.metadata) if k is not None]
+        if not self._wanted <= row.keys():
+            _want_columns(row, (*c.named, *self.features), f"{path}, line {line}" if self._rows else path)
+        label = _label(row, c, path, line)
+        if label not in self.first_lines:
+            self.first_lines[label] = line
         if c.text is not None:
-            self._x.append(_text(row[c.text], c.text, where))
+            self._texts.append(_text(row[c.text], c.text, path, line))
         else:
-            self._x.append([_number(row[name], name, where) for name in self.features])
-        split = "train" if c.split is None else _SPLITS.get(str(row[c.split]).strip().lower())
-        if split is None:
-            raise DataError(f"{c.split} is {_show(row[str(c.split)])}", where, f"want one of {', '.join(_SPLITS)}")
-        group, series = ("" if name is None else _key(row[name], name, where) for name in (c.group, c.series))
-        facts = (label, split, group, series, *(_key(row[m], m, where) for m in c.metadata))
+            self._numbers.extend(_numbers(row, self.features, path, line))
+        split = "train" if c.split is None else _split(row[c.split], c.split, path, line)
+        facts = (label, split, *[_key(row[name], name, path, line) for name in self._keys])
         if not self._rows or facts != self._rows[-1]:
             self._starts.append(line)
         self._rows.append(facts)
@@ -190,7 +196,7 @@ def _roles(row: Row, columns: Columns, where: str, line: int) -> tuple[str, ...]
     if not columns.features:
         for name in features:
             try:
-                _number(row[name], name, f"{where}, line {line}")
+                _number(row[name], name, where, line)
             except DataError as error:
                 fix = "name the number columns in data.features, or the column of texts in data.text"
                 raise DataError(
@@ -211,7 +217,7 @@ def _want_columns(row: Row, wanted: Sequence[str], where: str) -> None:
 def _label(row: Row, columns: Columns, path: str, line: int) -> str:
     if columns.label not in row:
         _want_columns(row, [columns.label], path if line <= 2 else f"{path}, line {line}")
-    label = _key(row[columns.label], columns.label, f"{path}, line {line}")
+    label = _key(row[columns.label], columns.label, path, line)
     if columns.classes and label not in columns.classes:
         near = difflib.get_close_matches(label, columns.classes, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -220,21 +226,31 @@ def _label(row: Row, columns: Columns, path: str, line: int) -> str:
     return label
 
 
-def _key(value: Any, column: str, where: str) -> str:
+def _split(value: Any, column: str, path: str, line: int) -> str:
+    split = _SPLITS.get(str(value).strip().lower())
+    if split is None:
+        raise DataError(f"{column} is {_show(value)}", f"{path}, line {line}", f"want one of {', '.join(_SPLITS)}")
+    return split
+
+
+def _key(value: Any, column: str, path: str, line: int) -> str:
     """A label or a group as text; 1 and 1.0 of JSON are the same."""
+    if type(value) is str and (text := value.strip()):
+        return text
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, (str, int)):
-        raise DataError(f"{column} is {_show(value)}", where, "give a text or a whole number")
+        raise DataError(f"{column} is {_show(value)}", f"{path}, line {line}", "give a text or a whole number")
     text = str(value).strip()
     if not text:
-        raise DataError(f"{column} is empty", where, "fill it in, or drop the row")
+        raise DataError(f"{column} is empty", f"{path}, line {line}", "fill it in, or drop the row")
     return text
 
 
-def _text(value: Any, column: str, where: str) -> str:
+def _text(value: Any, column: str, path: str, line: int) -> str:
+    where = f"{path}, line {line}"
     if not isinstance(value, str):
         raise DataError(f"{column} is {_show(value)}", where, "give text; put it in quotes")
     if "\0" in value:
@@ -246,7 +262,24 @@ def _text(value: Any, column: str, where: str) -> str:
     return value
 
 
-def _number(value: Any, column: str, where: str) -> float:
+def _numbers(row: Row, names: Sequence[str], path: str, line: int) -> list[float]:
+    """The columns of one row: all at once where all are plain texts or plain numbers, else one by one."""
+    values = [row[name] for name in names]
+    try:
+        plain = "_" not in "".join(values)
+    except TypeError:
+        plain = set(map(type, values)) <= _NUMBERS
+    if plain:
+        try:
+            numbers = list(map(float, values))
+            if sum(map(abs, numbers)) < _FLOAT32_MAX:  # so each of them is; not where one is NaN
+                return numbers
+        except (ValueError, OverflowError):
+            pass  # told below, by its column
+    return [_number(value, name, path, line) for value, name in zip(values, names, strict=True)]
+
+
+def _number(value: Any, column: str, path: str, line: int) -> float:
     number = math.nan
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         number = float(value) if abs(value) < _FLOAT32_MAX else math.inf
@@ -254,7 +287,8 @@ def _number(value: Any, column: str, where: str) -> float:
         with contextlib.suppress(ValueError):
             number = float(value)
     if not abs(number) < _FLOAT32_MAX:  # NaN too
-        raise DataError(f"{column} is {_show(value)}", where, "give a finite number, with a point for decimals")
+        what, fix = f"{column} is {_show(value)}", "give a finite number, with a point for decimals"
+        raise DataError(what, f"{path}, line {line}", fix)
     return number
 
 

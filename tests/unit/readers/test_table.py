@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compress.errors import DataError
+from compress.readers import table
 from compress.readers.table import Columns, read_table, table_shape
 from compress.readers.texts import Texts
 
@@ -183,3 +184,21 @@ def test_a_recording_ends_where_metadata_changes(file):
 
     assert raw.x_train.shape == (2, 8, 1)
     assert raw.columns["site"].tolist() == ["north", "south"]
+
+
+ODD = st.sampled_from(["1_0", "", "nan", "inf", " 7 ", "1e39", "1e308", "٣", True, None, 10**400, -3, 2.5, 1e300])
+
+
+@given(st.lists(ODD | st.floats() | st.integers() | st.floats(width=32).map(repr), min_size=1, max_size=4))
+def test_a_row_of_numbers_is_read_as_its_values_one_by_one(values):
+    row = {f"c{i}": v for i, v in enumerate(values)}
+
+    def outcome(read):
+        try:
+            return read()
+        except DataError as error:
+            return str(error)
+
+    whole = outcome(lambda: table._numbers(row, list(row), "t.csv", 7))
+    alone = outcome(lambda: [table._number(v, name, "t.csv", 7) for name, v in row.items()])
+    assert whole == alone
