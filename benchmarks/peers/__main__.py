@@ -65,16 +65,16 @@ def judge_all(name: str, comparison: str, work: Path, options: argparse.Namespac
     run = finished_run(task, work / "runs" / name, work / "cache")
     kit = make_kit(task, comparison, run, work / name / comparison)
     path, judge = RESULTS / f"{name}-{comparison}.json", Judge(kit, options.envs)
-    some = options.peer and path.exists()
-    rows = {r["key"]: r for r in json.loads(path.read_text())["rows"]} if some else {}
-    judge.subjects = read_subjects(kit.folder) if some else {}
-    rows |= {row["key"]: row for row in judge.floats()}
-    if not some or OURS in options.peer:
+    keep = options.peer and path.exists()
+    rows = {r["key"]: r for r in json.loads(path.read_text())["rows"]} if keep else {}
+    judge.subjects = read_subjects(kit.folder) if keep else {}
+    rows = {row["key"]: row for row in judge.floats()} | rows
+    if not options.peer or OURS in options.peer:
         rows = {k: r for k, r in rows.items() if r["tool"] != OURS} | {
             r["key"]: r for r in judge.ours(name, comparison)
         }
     for peer in PEERS:
-        if (not some or peer.key in options.peer) and ("text" if judge.text else "image") in peer.kinds:
+        if (not options.peer or peer.key in options.peer) and ("text" if judge.text else "image") in peer.kinds:
             rows[peer.key] = judge.peer(peer)
     order = [REFERENCE, "float-tflite", *(k for k in rows if rows[k]["tool"] == OURS), *(p.key for p in PEERS)]
     doc = {
@@ -99,10 +99,8 @@ def time_rows(name: str, comparison: str, work: Path, options: argparse.Namespac
     wanted = options.peer or [r["key"] if r["tool"] != OURS else OURS for r in doc["rows"]]
     timed = {r["key"]: subjects[r["key"]] for r in doc["rows"]
              if r["key"] in subjects and r["key"] != REFERENCE and "accuracy" in r
-             and (OURS if r["tool"] == OURS else r["key"]) in wanted}  # fmt: skip
-    found, load = time_all(
-        subjects[REFERENCE], timed, folder / "example.npz", processes=options.processes, seconds=options.seconds
-    )
+             and ("latency" not in r or (OURS if r["tool"] == OURS else r["key"]) in wanted)}  # fmt: skip
+    found, load = time_all(subjects[REFERENCE], timed, processes=options.processes, seconds=options.seconds)
     for row in doc["rows"]:
         if row["key"] in found:
             row.pop("latency", None)
@@ -116,7 +114,7 @@ def time_rows(name: str, comparison: str, work: Path, options: argparse.Namespac
 def read_subjects(folder: Path) -> dict[str, Subject]:
     """What judge_all left for time_rows."""
     doc = json.loads((folder / "subjects.json").read_text())
-    return {k: Subject(Path(s["file"]), s["engine"], Path(s["python"])) for k, s in doc.items()}
+    return {k: Subject(Path(s["file"]), s["engine"], Path(s["python"]), Path(s["inputs"])) for k, s in doc.items()}
 
 
 def write(path: Path, doc: dict[str, Any]) -> None:
@@ -134,23 +132,22 @@ class Judge:
 
         self.kit, self.home, self.subjects = kit, home, {}  # type: Kit, Path, dict[str, Subject]
         self.text = kit.recipe.task == "text-classification"
-        self.reference = Subject(kit.folder / "float.onnx", "onnx", Path(sys.executable))
-        self.test, self.example = kit.folder / "test.npz", kit.folder / "example.npz"
-        with np.load(self.example) as example:
+        self.reference = Subject(kit.folder / "float.onnx", "onnx", Path(sys.executable), kit.folder)
+        with np.load(kit.folder / "example.npz") as example:
             self.example_shape = [1, *(example["lengths"][:1].tolist() if self.text else example["x"].shape[1:])]
-        self.logits, _ = predict(self.reference, self.test, self.example)
+        self.logits, _ = predict(self.reference)
 
     def floats(self) -> Iterator[dict[str, Any]]:
         """The model that all start from."""
         yield self.row(REFERENCE, table.FLOAT, "ONNX", self.reference, {})
-        tflite = Subject(self.kit.folder / "float.tflite", "tflite", Path(sys.executable))
+        tflite = Subject(self.kit.folder / "float.tflite", "tflite", Path(sys.executable), self.kit.folder)
         yield self.row("float-tflite", table.FLOAT, "TFLite", tflite, {})
 
     def ours(self, name: str, comparison: str) -> Iterator[dict[str, Any]]:
         """Our rows; a failure of ours is one too."""
         try:
-            for key, how, file, facts in ours(TASKS[name], comparison, self.kit):
-                yield self.row(key, OURS, how, Subject(file, file.suffix[1:], Path(sys.executable)), facts)
+            for key, how, subject, facts in ours(TASKS[name], comparison, self.kit):
+                yield self.row(key, OURS, how, subject, facts)
         except CompressError as error:
             yield failed(f"{OURS}-failed", OURS, "", str(error))
 
@@ -168,7 +165,7 @@ class Judge:
         row = {"key": key, "tool": tool, "how": how, "engine": subject.engine, "error": None,
                "size_bytes": subject.file.stat().st_size, **facts}  # fmt: skip
         try:
-            logits, row["runs_on"] = predict(subject, self.test, self.example)
+            logits, row["runs_on"] = predict(subject)
             row |= quality(logits, self.logits, self.kit.data.test.y, self.kit.data.classes)
             row["kernels"] = kernels(subject)
         except (WorkerError, CompressError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.peers.envs import clean_environment
 from benchmarks.peers.measure import Subject, last_words
-from benchmarks.peers.tasks import Kit, Task, lengths_of
+from benchmarks.peers.tasks import Kit, Task, lengths_of, write_inputs
 from compress.model.checkpoint import load_checkpoint
 from compress.model.model import Model
 
@@ -85,14 +85,15 @@ def make(peer: Peer, kit: Kit, python: Path) -> tuple[Subject, dict[str, Any]]:
         raise ToolFailed(last_words((out / "log.txt").read_text(errors="replace")))
     facts = json.loads((out / "facts.json").read_text())
     engine = facts.pop("engine")
-    return Subject(Path(facts.pop("file")), engine, python if engine == "torch" else Path(sys.executable)), facts
+    here = Path(sys.executable)
+    return Subject(Path(facts.pop("file")), engine, python if engine == "torch" else here, kit.folder), facts
 
 
 def is_text(kit: Kit) -> bool:
     return kit.recipe.task == "text-classification"
 
 
-def ours(task: Task, comparison: str, kit: Kit) -> Iterator[tuple[str, str, Path, dict[str, Any]]]:
+def ours(task: Task, comparison: str, kit: Kit) -> Iterator[tuple[str, str, Subject, dict[str, Any]]]:
     """(key, how, file, facts) of everything of ours that starts from the same float model."""
     from compress.recipe.schema import QuantizeConfig
     from compress.stages.base import Context
@@ -107,20 +108,22 @@ def ours(task: Task, comparison: str, kit: Kit) -> Iterator[tuple[str, str, Path
         began = time.monotonic()
         made = quantize(kit.model, config, Context(kit.recipe.seed, kit.data.without_test())).model
         facts = {"seconds": round(time.monotonic() - began, 1)}
-        yield from written(name, name, made, kit, facts)
+        yield from written(name, name, made, kit, kit.folder, facts)
     if comparison == "student":
         yield given(kit, folder)
     last = kit.recipe.stages[-1]
-    if comparison == "teacher" or (isinstance(last, QuantizeConfig) and last.how == "qat" and not task.qat):
-        how = "QAT" if comparison == "student" else "the whole chain"
-        made = load_checkpoint(kit.run / "checkpoints" / task.chain)
-        yield from written("chain", how, made, kit, {"seconds": None})
+    made = load_checkpoint(kit.run / "checkpoints" / task.chain)
+    if comparison == "teacher":
+        inputs = write_inputs(kit, made, folder) if is_text(kit) else kit.folder
+        yield from written("chain", "the whole chain", made, kit, inputs, {"seconds": None})
+    elif isinstance(last, QuantizeConfig) and last.how == "qat" and not task.qat:
+        yield from written("chain", "QAT", made, kit, kit.folder, {"seconds": None})
 
 
 def written(
-    name: str, how: str, model: Model, kit: Kit, facts: dict[str, Any]
-) -> Iterator[tuple[str, str, Path, dict[str, Any]]]:
-    """The model in every format that the float one has."""
+    name: str, how: str, model: Model, kit: Kit, inputs: Path, facts: dict[str, Any]
+) -> Iterator[tuple[str, str, Subject, dict[str, Any]]]:
+    """The model in both formats."""
     from compress.export.onnx import to_onnx
     from compress.export.tflite import to_tflite
 
@@ -131,10 +134,11 @@ def written(
     for form, content in files.items():
         path = kit.folder / OURS / f"{name.lower()}.{form.lower()}"
         path.write_bytes(content)
-        yield f"{OURS}-{name.lower()}-{form.lower()}", f"{how}, {form}", path, facts
+        subject = Subject(path, form.lower(), Path(sys.executable), inputs)
+        yield f"{OURS}-{name.lower()}-{form.lower()}", f"{how}, {form}", subject, facts
 
 
-def given(kit: Kit, folder: Path) -> tuple[str, str, Path, dict[str, Any]]:
+def given(kit: Kit, folder: Path) -> tuple[str, str, Subject, dict[str, Any]]:
     """`compress quantize` on the float ONNX file, as a user without the training code would call it.
 
     It keeps some of the examples to judge by, so it calibrates on fewer than the others.
@@ -145,8 +149,13 @@ def given(kit: Kit, folder: Path) -> tuple[str, str, Path, dict[str, Any]]:
 
     with np.load(kit.folder / "calibration.npz") as data:
         np.savez(folder / "examples.npz", **{"input_ids" if is_text(kit) else "input": data["x"]})
-    began, options = time.monotonic(), Options(folder / "examples.npz", profile="smoke")
+    began, options = time.monotonic(), Options(folder / "examples.npz")
     result = quantize_file(kit.folder / "float.onnx", options, folder / "given")
     facts = {"seconds": round(time.monotonic() - began, 1), "shipped": result.shipped, "why": result.shipped_reason}
     file = folder / "given" / "bundle" / "model.onnx"
-    return f"{OURS}-given", "`compress quantize` of the ONNX file", file, facts
+    return (
+        f"{OURS}-given",
+        "`compress quantize` of the ONNX file",
+        Subject(file, "onnx", Path(sys.executable), kit.folder),
+        facts,
+    )

@@ -53,15 +53,29 @@ def clearly(ahead: Row, row: Row) -> bool:
     """Whether one of the advantages of a row that dominates this one is more than noise."""
     smaller = ahead["size_bytes"] < (1 - SAME_SIZE) * row["size_bytes"]
     faster = span(ahead)[0] > span(row)[1]
-    lost = row["paired"]["p_value"] < SIGNIFICANT and row["paired"]["difference_points"] < 0
-    kept = ahead["paired"]["p_value"] >= SIGNIFICANT or ahead["paired"]["difference_points"] > 0
+    lost = not not_shown(row) and row["paired"]["difference_points"] < 0
+    kept = not_shown(ahead) or ahead["paired"]["difference_points"] > 0
     return smaller or faster or (lost and kept)
 
 
+def not_shown(row: Row) -> bool:
+    """No difference in accuracy to the float file could be shown."""
+    return bool(row["paired"]["p_value"] >= SIGNIFICANT)
+
+
 def standing(row: Row, rows: Sequence[Row]) -> tuple[str, Row | None]:
-    """front, within-noise or behind; and of those that are ahead the fastest."""
+    """Where a row stands, and the fastest of those that are ahead of it.
+
+    front; by-accuracy: on the front, but a smaller and faster file is behind it only by an accuracy that, as its own,
+    is not shown to differ from the float file's; within-noise: not on the front, but no advantage of those ahead is
+    more than noise; behind.
+    """
     ahead = dominators(row, rows)
-    if not ahead:
-        return "front", None
-    clear = [r for r in ahead if clearly(r, row)]
-    return ("behind", max(clear, key=speed)) if clear else ("within-noise", max(ahead, key=speed))
+    if ahead:
+        clear = [r for r in ahead if clearly(r, row)]
+        return ("behind", max(clear, key=speed)) if clear else ("within-noise", max(ahead, key=speed))
+    better = [
+        r for r in finished(rows)
+        if not_shown(r) and not_shown(row) and span(r)[0] > span(row)[1] and r["size_bytes"] <= row["size_bytes"]
+    ]  # fmt: skip
+    return ("by-accuracy", max(better, key=speed)) if better else ("front", None)

@@ -28,7 +28,7 @@ from compress.evaluate.paired import compare
 from compress.export.counts import count_onnx, count_tflite
 
 WORKER = Path(__file__).parent / "worker.py"
-BLOCK_NS, WARMUP_BLOCKS = 20e6, 5
+BLOCK_NS, WARMUP_BLOCKS, MIN_BLOCKS = 20e6, 5, 5
 
 
 class WorkerError(Exception):
@@ -37,19 +37,24 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """A file, the engine that runs it and the Python whose environment has that engine."""
+    """A file, the engine that runs it, the Python whose environment has that engine.
+
+    inputs: a folder with test.npz and example.npz; a model with a vocabulary of its own has one of its own.
+    """
 
     file: Path
     engine: str
     python: Path
+    inputs: Path
 
 
 class Worker:
     """A running worker.py."""
 
-    def __init__(self, subject: Subject, example: Path, core: int) -> None:
+    def __init__(self, subject: Subject, core: int | None) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
-        command = [subject.python, WORKER, subject.engine, subject.file, example, str(core)]
+        place = "any" if core is None else core
+        command = [subject.python, WORKER, subject.engine, subject.file, subject.inputs / "example.npz", place]
         self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.log, text=True, env=clean_environment())  # fmt: skip
         self.facts: dict[str, Any] = {}
@@ -93,57 +98,55 @@ def last_words(text: str) -> str:
 
 
 @contextlib.contextmanager
-def running(subjects: list[Subject], example: Path, core: int) -> Iterator[list[Worker]]:
-    """Started together, ready together, ended together."""
-    workers = [Worker(s, example, core) for s in subjects]
+def running(subject: Subject, core: int | None) -> Iterator[Worker]:
+    """Started, ready, and ended."""
+    worker = Worker(subject, core)
     try:
-        yield [w.ready() for w in workers]
+        yield worker.ready()
     finally:
-        for worker in workers:
-            worker.close()
+        worker.close()
 
 
-def predict(subject: Subject, split: Path, example: Path) -> tuple[Any, str]:
-    """Logits of a whole split, one example a run, and the engine's name."""
-    with tempfile.TemporaryDirectory() as folder, running([subject], example, choose_cores(1)[0]) as (worker,):
+def predict(subject: Subject) -> tuple[Any, str]:
+    """Logits of the test split, one example a run, and the engine's name."""
+    with tempfile.TemporaryDirectory() as folder, running(subject, None) as worker:
         out = Path(folder) / "logits.npy"
-        worker.ask(do="predict", x=str(split), out=str(out))
+        worker.ask(do="predict", x=str(subject.inputs / "test.npz"), out=str(out))
         return np.load(out), worker.facts["engine"]
 
 
-def take_turns(pair: list[Subject], example: Path, seconds: float, seed: int) -> list[list[float]]:
-    """Milliseconds of the blocks of two subjects in one pair of fresh processes; block i of both is of one round."""
-    rng = random.Random(seed)  # noqa: S311 - an order, not a secret
-    with running(pair, example, choose_cores(1)[0]) as workers:
-        runs, blocks = [3, 3], [[], []]  # type: list[int], list[list[float]]
-        for number in range(10_000):
-            for i in rng.sample((0, 1), 2):
-                median = workers[i].ask(do="block", runs=runs[i])["median_ns"]
-                if number < WARMUP_BLOCKS:
-                    runs[i] = max(2, round(BLOCK_NS / median))
-                else:
-                    blocks[i].append(round(median / 1e6, 5))
-            if number >= WARMUP_BLOCKS + 4 and len(blocks[0]) * BLOCK_NS / 1e9 >= seconds:
-                break
-        return blocks
+def take_turns(pair: list[Worker], seconds: float, rng: random.Random) -> list[list[float]]:
+    """Milliseconds of the blocks of two running files; block i of both is of one round."""
+    runs, blocks = [3, 3], [[], []]  # type: list[int], list[list[float]]
+    for number in range(-WARMUP_BLOCKS, max(MIN_BLOCKS, round(seconds * 1e9 / BLOCK_NS))):
+        for i in rng.sample((0, 1), 2):
+            median = pair[i].ask(do="block", runs=runs[i])["median_ns"]
+            if number < 0:
+                runs[i] = max(2, round(BLOCK_NS / median))
+            else:
+                blocks[i].append(round(median / 1e6, 5))
+    return blocks
 
 
 def time_all(
-    reference: Subject, subjects: Mapping[str, Subject], example: Path, *, processes: int, seconds: float
+    reference: Subject, subjects: Mapping[str, Subject], *, processes: int, seconds: float
 ) -> tuple[dict[str, dict[str, Any]], list[float | None]]:
     """Of each subject its latency beside the reference, or its error; and the machine's load as it went on.
 
-    Round by round, so that every subject's processes are spread over the whole time.
+    A round starts a process of the reference and then, one after the other, one of each subject beside it.
     """
     raw: dict[str, list[list[list[float]]]] = {key: [] for key in subjects}
     errors: dict[str, str] = {}
-    load = [load_1min()]
+    load, (core,) = [load_1min()], choose_cores(1)
     for seed in range(processes):
-        for key, subject in subjects.items():
-            try:
-                raw[key].append(take_turns([reference, subject], example, seconds, seed))
-            except WorkerError as error:
-                errors[key] = str(error)
+        rng = random.Random(seed)  # noqa: S311 - an order, not a secret
+        with running(reference, core) as base:
+            for key, subject in subjects.items():
+                try:
+                    with running(subject, core) as this:
+                        raw[key].append(take_turns([base, this], seconds, rng))
+                except WorkerError as error:
+                    errors[key] = str(error)
         load.append(load_1min())
         print(f"timed: round {seed + 1} of {processes}", file=sys.stderr)
     return {k: {"error": errors[k]} if k in errors else {"latency": latency(raw[k])} for k in subjects}, load

@@ -92,11 +92,16 @@ def _kernels(row: Row) -> str:
     return f"{kernels['integer']}{dynamic} / {kernels['float']}"
 
 
+_STANDING = {
+    "by-accuracy": "yes, by an accuracy within noise; smaller and faster: {}",
+    "within-noise": "within noise of {}",
+    "behind": "behind {}",
+}
+
+
 def _standing(row: Row, rows: Sequence[Row]) -> str:
     place, ahead = standing(row, rows)
-    if ahead is None:
-        return "yes"
-    return f"{'within noise of' if place == 'within-noise' else 'behind'} {label(ahead)}"
+    return "yes" if ahead is None else _STANDING[place].format(label(ahead))
 
 
 def section(doc: dict[str, Any]) -> str:

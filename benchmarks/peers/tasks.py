@@ -81,13 +81,14 @@ COMPARISONS = ("student", "teacher")
 
 @dataclass(frozen=True)
 class Kit:
-    """One float model and the data, on disk and in hand."""
+    """One float model and the data, on disk and in hand. timed: which test example is timed."""
 
     folder: Path
     model: Model
     data: Dataset
     recipe: Recipe
     run: Path
+    timed: int
 
 
 def finished_run(task: Task, folder: Path, cache: Path) -> Path:
@@ -120,9 +121,9 @@ def make_kit(task: Task, comparison: str, run: Path, folder: Path) -> Kit:
     (folder / "float.tflite").write_bytes(to_tflite(model, name="model", lengths=lengths_of(data)))
     for name in ("calibration", "validation", "test"):
         write_split(folder / f"{name}.npz", data, getattr(data, name), labels=name == "validation")
-    write_example(folder)
+    timed = write_example(folder)
     write_program(folder, fold_batch_norm(model))
-    return Kit(folder, model, data, recipe, run)
+    return Kit(folder, model, data, recipe, run, timed)
 
 
 def lengths_of(data: Dataset) -> tuple[int, ...]:
@@ -140,14 +141,23 @@ def write_split(path: Path, data: Dataset, split: Split, *, labels: bool) -> Non
     np.savez(path, **arrays, **({"y": split.y} if labels else {}))
 
 
-def write_example(folder: Path) -> None:
-    """What is timed: the first test example, of texts the first one of median length."""
+def write_example(folder: Path, at: int | None = None) -> int:
+    """What is timed: the first test example, of texts the first one of median length, or the one at this place."""
     with np.load(folder / "test.npz") as test:
-        arrays = {k: v[:1] for k, v in test.items()}
-        if "lengths" in test:
-            at = int(np.flatnonzero(test["lengths"] == np.sort(test["lengths"])[len(test["lengths"]) // 2])[0])
-            arrays = {k: v[at : at + 1] for k, v in test.items()}
-    np.savez(folder / "example.npz", **arrays)
+        if at is None:
+            lengths = test.get("lengths", np.zeros(1))
+            at = int(np.flatnonzero(lengths == np.sort(lengths)[len(lengths) // 2])[0])
+        np.savez(folder / "example.npz", **{k: v[at : at + 1] for k, v in test.items()})
+    return at
+
+
+def write_inputs(kit: Kit, model: Model, folder: Path) -> Path:
+    """The same test texts, and the one that is timed, as a model with a vocabulary of its own reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = fit_data(kit.data, model)
+    write_split(folder / "test.npz", data, data.test, labels=False)
+    write_example(folder, kit.timed)
+    return folder
 
 
 def write_program(folder: Path, model: Model) -> None:

@@ -159,11 +159,11 @@ def predict(model: Any, x: str, out: str) -> dict[str, int]:
 
 
 def main() -> None:
-    """argv: engine, file, .npz whose first example is timed, core. Whatever an engine prints goes to stderr."""
+    """argv: engine, file, .npz whose first example is timed, core or "any". What an engine prints goes to stderr."""
     engine, file, example, core = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    if hasattr(os, "sched_setaffinity"):
+    if core != "any" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core)})
     model = ENGINES[engine](file)
     call = model.call(examples(example)[0])

@@ -1,7 +1,7 @@
 """Intel Neural Compressor's static PT2E quantization, and its accuracy-driven tuning.
 
-https://intel.github.io/neural-compressor/latest/docs/source/PT_StaticQuant.html: export, prepare with
-StaticQuantConfig, calibrate, convert, then torch.compile with frozen weights; .../autotune.html: autotune over
+https://intel.github.io/neural-compressor/3.0/docs/source/3x/PT_StaticQuant.html: export, prepare with
+StaticQuantConfig, calibrate, convert, then torch.compile with frozen weights; its page on autotune: autotune over
 get_default_static_config with an eval_fn until tolerable_loss (0.01 by default) is met. What it makes runs in torch
 alone: it is timed there. variants ...-onnx: through torch.onnx.export, which works but is not on those pages.
 """

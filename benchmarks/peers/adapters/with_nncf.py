@@ -1,9 +1,9 @@
 """NNCF on the ONNX file.
 
-https://docs.openvino.ai/2025/openvino-workflow/model-optimization-guide/quantizing-models-post-training.html:
-nncf.quantize with an nncf.Dataset, subset_size 300 by default (here: all calibration examples, as the others have
-them), model_type TRANSFORMER for transformers; nncf.quantize_with_accuracy_control with a validation set and
-max_drop 0.01, for models in OpenVINO and ONNX form.
+https://docs.openvino.ai/2025/openvino-workflow/model-optimization-guide/quantizing-models-post-training/, pages
+basic-quantization-flow.html: nncf.quantize with an nncf.Dataset, subset_size 300 by default (here: all calibration
+examples, as the others have them), model_type TRANSFORMER for transformers; quantizing-with-accuracy-control.html:
+nncf.quantize_with_accuracy_control with a validation set and max_drop 0.01, for OpenVINO and ONNX models.
 """
 
 import time

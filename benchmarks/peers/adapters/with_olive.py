@@ -1,8 +1,8 @@
 """Olive's quantization passes in a workflow of its own.
 
-https://microsoft.github.io/Olive/features/quantization.html: a workflow with the pass OnnxStaticQuantization and a
-data_config whose dataset is registered in a user script, or OnnxDynamicQuantization; everything else at its default.
-Olive exits 0 where a pass fails, so its output is looked for.
+https://microsoft.github.io/Olive/0.7.0/features/passes/quant_onnx.html and reference/pass.html: a workflow with the
+pass OnnxStaticQuantization and a data_config whose dataset is registered in a user script, or OnnxDynamicQuantization;
+everything else at its default. Olive exits 0 where a pass fails, so its output is looked for.
 """
 
 import time

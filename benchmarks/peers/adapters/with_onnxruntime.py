@@ -26,12 +26,17 @@ class Reader(CalibrationDataReader):
 def main():
     job, began = read_job(), time.monotonic()
     prepared, out = job.out / "prepared.onnx", job.out / "model.onnx"
-    quant_pre_process(str(job.onnx), str(prepared))
+    facts = {}
+    try:
+        quant_pre_process(str(job.onnx), str(prepared))
+    except Exception as error:  # it raises Exception itself, where shapes stay unknown
+        facts["pre_process"] = f"with skip_symbolic_shape, because without: {error}"
+        quant_pre_process(str(job.onnx), str(prepared), skip_symbolic_shape=True)
     if job.variant == "dynamic":
         quantize_dynamic(str(prepared), str(out))
     else:
         quantize_static(str(prepared), str(out), Reader([{job.input: x} for x in examples(job.calibration)]))
-    done(job, out, "onnx", ("onnxruntime",), began)
+    done(job, out, "onnx", ("onnxruntime",), began, **facts)
 
 
 main()

@@ -1,6 +1,6 @@
 """Optimum's ORTQuantizer with its configuration for CPUs with AVX512-VNNI.
 
-https://huggingface.co/docs/optimum-onnx/onnxruntime/usage_guides/quantization: AutoQuantizationConfig.avx512_vnni,
+https://huggingface.co/docs/optimum/onnxruntime/usage_guides/quantization: AutoQuantizationConfig.avx512_vnni,
 static with the ranges of AutoCalibrationConfig.minmax, or dynamic. Its page shows per_channel=False for both.
 """
 

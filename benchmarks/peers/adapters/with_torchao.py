@@ -1,9 +1,9 @@
 """torchao's PT2E quantization with the quantizer for x86.
 
-https://docs.pytorch.org/ao/stable/tutorials_source/pt2e_quant_x86_inductor.html: export, prepare_pt2e with
-X86InductorQuantizer and its default configuration, calibrate, convert_pt2e, then torch.compile with frozen weights;
-"static quantization works best for CNN models, dynamic for NLP models". What it makes runs in torch alone: it is timed
-there. variant static-onnx: the same model through torch.onnx.export, which the page does not advise.
+https://docs.pytorch.org/ao/stable/pt2e_quantization/index.html and its tutorial pt2e_quant_x86_inductor: export,
+prepare_pt2e with X86InductorQuantizer and its default configuration, calibrate, convert_pt2e, torch.compile with frozen
+weights; "static quantization works best for CNN models, dynamic for NLP models". What it makes runs in torch alone: it
+is timed there. variant static-onnx: the same model through torch.onnx.export, which the page does not advise.
 """
 
 import time

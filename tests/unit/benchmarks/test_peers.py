@@ -110,6 +110,14 @@ def test_standing_on_the_front(other, expected):
     assert front.standing(row(), [row(), other])[0] == expected
 
 
+def test_a_place_on_the_front_by_chance_is_said_to_be_so():
+    lucky = row("a", top1=0.91, size=2000, ratio=0.5)
+
+    assert front.standing(lucky, [lucky, row("b")])[0] == "by-accuracy"
+    better = row("a", top1=0.95, size=2000, ratio=0.5, p_value=0.001, points=5.0)
+    assert front.standing(better, [better, row("b")])[0] == "front"
+
+
 def test_an_accuracy_that_is_shown_to_be_worse_is_behind():
     worse = row("a", top1=0.88, p_value=0.001, points=-2.0)
 
@@ -163,12 +171,13 @@ def test_turns_are_taken_and_a_dead_worker_is_an_error(tmp_path):
     (tmp_path / "float.onnx").write_bytes(to_onnx(model, name="m"))
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     x = np.random.default_rng(0).normal(size=(4, 1, 8, 8)).astype(np.float32)
-    np.savez(tmp_path / "x.npz", x=x)
-    good = measure.Subject(tmp_path / "float.onnx", "onnx", Path(sys.executable))
-    bad = measure.Subject(tmp_path / "broken.onnx", "onnx", Path(sys.executable))
+    np.savez(tmp_path / "test.npz", x=x)
+    np.savez(tmp_path / "example.npz", x=x[:1])
+    good = measure.Subject(tmp_path / "float.onnx", "onnx", Path(sys.executable), tmp_path)
+    bad = measure.Subject(tmp_path / "broken.onnx", "onnx", Path(sys.executable), tmp_path)
 
-    found, _ = measure.time_all(good, {"same": good, "bad": bad}, tmp_path / "x.npz", processes=1, seconds=0.01)
-    logits, engine = measure.predict(good, tmp_path / "x.npz", tmp_path / "x.npz")
+    found, _ = measure.time_all(good, {"same": good, "bad": bad}, processes=1, seconds=0.01)
+    logits, engine = measure.predict(good)
 
     blocks = found["same"]["latency"]["blocks_ms"]
     assert len(blocks["reference"][0]) == len(blocks["this"][0]) >= 4
