@@ -26,10 +26,10 @@ from compress.export.tflite import to_tflite
 from compress.model.checkpoint import load_checkpoint
 from compress.recipe.load import load_recipe
 from compress.recipe.schema import QuantizeConfig
-from compress.run.texts import TokenizedHandle
 from compress.stages.base import Context
 from compress.stages.quantize import quantize
 from compress.stages.texts import fit_data
+from compress.tokenized import TokenizedHandle
 
 RECIPE = Path("recipes/text_sentiment_int8.yaml")
 RESULTS = Path(__file__).parent / "results" / "text_int8.json"

@@ -40,9 +40,9 @@ from compress.model.rewrite import with_ranges_found_running
 from compress.numerics.affine import activation_grid
 from compress.numerics.calibration import minmax_range
 from compress.recipe.load import load_recipe
-from compress.run.texts import TokenizedHandle
 from compress.stages.quantize import observe
 from compress.stages.texts import fit_data
+from compress.tokenized import TokenizedHandle
 
 RECIPE = Path("recipes/text_sentiment_int8.yaml")
 RESULTS = Path(__file__).parent / "results" / "text_operators.json"

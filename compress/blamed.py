@@ -14,9 +14,10 @@ class LayerBlame(Part):
     """One integer layer of the file.
 
     weight_sqnr_db: of the stored weights against the float ones. output_sqnr_db: of the layer's output in the whole
-    int8 model against the float model's. clipped: share of the float outputs that lie outside the grid behind the
-    layer. zero_channels: stored as zeros though the float weights are not. gain: least-squares factor between stored
-    and float weights, 1 where scales are right; None where the float weights are all zero.
+    int8 model against the float model's; None for one that the file merges with others. clipped: share of the float
+    outputs that lie outside the grid behind the layer. zero_channels: stored as zeros though the float weights are not.
+    gain: least-squares factor between stored and float weights, 1 where scales are right; None where the float weights
+    are all zero.
     alone_kl: divergence from the float file (mean KL, nats) with this layer alone in int8. without_kl: with all int8
     but this one. alone_top1, without_top1: validation accuracy of these two files. milliseconds: of its operators in
     the engine's profile, None where it has none; share: of all. saves_ms: by how much the file is slower with this
@@ -27,7 +28,7 @@ class LayerBlame(Part):
     name: str
     op: str
     weight_sqnr_db: float
-    output_sqnr_db: float
+    output_sqnr_db: float | None
     clipped: float
     zero_channels: int
     gain: float | None

@@ -19,8 +19,8 @@ from compress.model.checkpoint import load_checkpoint
 from compress.model.model import Model
 from compress.recipe.load import load_recipe
 from compress.recipe.schema import Recipe
-from compress.run.texts import TokenizedHandle
 from compress.stages.texts import fit_data, is_text
+from compress.tokenized import TokenizedHandle
 
 ROOT = Path(__file__).resolve().parents[2]
 

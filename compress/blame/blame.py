@@ -10,7 +10,7 @@ from compress.blame.grids import regridded, share_beyond
 from compress.blame.judge import MOST_EXAMPLES, Judge, Logits, divergence
 from compress.blame.plans import Ground, advice, best, candidates
 from compress.blame.tensors import layer_outputs, sqnr_db
-from compress.blame.variants import integer_layers, mixed
+from compress.blame.variants import dynamic, integer_layers, mixed, rounded
 from compress.blame.weights import clip_finding, stored
 from compress.blamed import Blame, LayerBlame, Mixed
 from compress.data.dataset import Dataset
@@ -49,7 +49,7 @@ def _blame(
     judge: Judge, content: bytes, model: Model, name: str, artefact: str, timing: bool, progress: Progress
 ) -> Blame:
     float_model = fold_batch_norm(drop_quantizers(model))
-    found = read_back(content, judge.kind, model)
+    found = _numbers_of(content, judge.kind, model)
     layers = integer_layers(found)
     if not layers:
         raise UsageError("the file has no integer layer, so nothing was quantized away", artefact, "blame an int8 file")
@@ -97,6 +97,17 @@ def _blame(
     )
 
 
+def _numbers_of(content: bytes, kind: Literal["onnx", "tflite"], model: Model) -> Model:
+    """The model with the file's own numbers; those of its checkpoint where a file has none that can be read back.
+
+    Text models merge layers on their way to the file, and dynamic int8 has no grids. That the file gives the answers of
+    these numbers is asked next, so one that was damaged on the way is refused and not blamed on a layer.
+    """
+    if model.graph.pad_id is not None or dynamic(model):
+        return rounded(model)
+    return read_back(content, kind, model)
+
+
 def _rows(
     judge: Judge, float_model: Model, found: Model, layers: Sequence[str], reference: Logits,
     bundles: dict[str, Path], progress: Progress,
@@ -111,13 +122,13 @@ def _rows(
         bundles[f"without {layer}"] = judge.bundle(f"without-{i}", judge.content(mixed(float_model, found, rest)))
         without = judge.logits(bundles[f"without {layer}"])
         numbers = stored(float_model.weights[f"{layer}.weight"], found.weights[f"{layer}.weight"])
-        beyond = share_beyond(found, layer, float_outputs[layer])
+        beyond = share_beyond(found, layer, float_outputs[layer]) if layer in float_outputs else 0.0
         rows.append(
             LayerBlame(
                 name=layer,
                 op=found.graph.node(layer).op,
                 weight_sqnr_db=numbers.weight_sqnr_db,
-                output_sqnr_db=sqnr_db(float_outputs[layer], outputs[layer]),
+                output_sqnr_db=sqnr_db(float_outputs[layer], outputs[layer]) if layer in outputs else None,
                 clipped=beyond,
                 zero_channels=numbers.zero_channels,
                 gain=numbers.gain,

@@ -8,10 +8,13 @@ import yaml
 from compress.blame.blame import Progress, blame
 from compress.blamed import Blame
 from compress.compare.sides import Found
-from compress.data.sources import open_data
 from compress.errors import DataError, UsageError
 from compress.model.checkpoint import load_checkpoint
 from compress.recipe.load import recipe_from_json
+from compress.stages.texts import fit_data
+from compress.tokenized import open_for
+
+INT8 = ("int8", "dynamic-int8")
 
 
 def blame_artefact(found: Found, examples: int, progress: Progress, *, timing: bool) -> Blame:
@@ -22,11 +25,11 @@ def blame_artefact(found: Found, examples: int, progress: Progress, *, timing: b
         DataError: the data is no longer what the run read.
     """
     artefact = found.artefact
-    if artefact.precision != "int8":
-        ids = ", ".join(a.id for a in found.result.artefacts if a.precision == "int8") or "it has none"
-        raise UsageError(f"it is {artefact.precision}, not static int8", artefact.id, f"int8 files of this run: {ids}")
+    if artefact.precision not in INT8:
+        ids = ", ".join(a.id for a in found.result.artefacts if a.precision in INT8) or "it has none"
+        raise UsageError(f"it is {artefact.precision}, not int8", artefact.id, f"int8 files of this run: {ids}")
     recipe = recipe_from_json(found.result.recipe, str(found.folder / "result.json"))
-    data = open_data(recipe.data, recipe.seed).load()
+    data = open_for(recipe).load()
     if data.fingerprint != found.result.data.fingerprint:
         raise DataError("the data has changed since the run", data.name, "run the recipe again")
     path = found.folder / artefact.path
@@ -35,7 +38,7 @@ def blame_artefact(found: Found, examples: int, progress: Progress, *, timing: b
     except OSError as error:
         raise UsageError(f"it cannot be read: {error.strerror}", str(path), "run the recipe again") from error
     model = load_checkpoint(found.folder / "checkpoints" / artefact.step)
-    return blame(content, artefact.format, model, data, name=found.result.name, artefact=artefact.id,
+    return blame(content, artefact.format, model, fit_data(data, model), name=found.result.name, artefact=artefact.id,
                  task=recipe.task, examples=examples, timing=timing, progress=progress)  # fmt: skip
 
 

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from compress.export.onnx import to_onnx
 from compress.model.model import Model
 
+_IN_INTEGERS = ("Gather", "ConvInteger", "MatMulInteger")  # give integers, whose scale is known further on
 Outputs = Mapping[str, NDArray[np.float32]]
 
 
 def layer_outputs(model: Model, inputs: NDArray[np.float32]) -> Outputs:
-    """What every layer gives before its activation, by name: float32, the batch first.
+    """What layers give before their activation, by name: float32, the batch first; none of those that give integers.
 
     The model's own ONNX export runs with its layers' outputs as outputs of the file, so nothing is fused over them and
     integer layers give the float values that are about to be quantized. inputs: (n, *input_shape), preprocessed.
@@ -22,7 +23,9 @@ def layer_outputs(model: Model, inputs: NDArray[np.float32]) -> Outputs:
 
     onnxruntime = import_onnxruntime()
     proto = onnx.load_from_string(to_onnx(model, name="blame"))
-    names = {n.name: n.output[0] for n in proto.graph.node if n.name}
+    names = {n.name: n.output[0] for n in proto.graph.node if n.name and n.op_type not in _IN_INTEGERS}
+    if not names:
+        return {}
     known = {o.name for o in proto.graph.output}
     for tensor in names.values():
         if tensor not in known:
@@ -31,8 +34,10 @@ def layer_outputs(model: Model, inputs: NDArray[np.float32]) -> Outputs:
     options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found = session.run(list(names.values()), {session.get_inputs()[0].name: inputs})
-    return dict(zip(names, found, strict=True))
+    given = session.get_inputs()[0]
+    size = len(inputs) if given.shape[0] != 1 else 1  # dynamic int8 is written for one example
+    parts = [session.run(list(names.values()), {given.name: inputs[i : i + size]}) for i in range(0, len(inputs), size)]
+    return {name: np.concatenate(found) for name, found in zip(names, zip(*parts, strict=True), strict=True)}
 
 
 def sqnr_db(reference: NDArray[np.floating], other: NDArray[np.floating]) -> float:

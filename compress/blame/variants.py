@@ -2,8 +2,13 @@
 
 from collections.abc import Collection
 
+import numpy as np
+
+from compress.model.graph import Graph
 from compress.model.model import Model
-from compress.stages.placement import place_quantizers
+from compress.model.rewrite import fold_batch_norm
+from compress.numerics.affine import quantize_weight
+from compress.stages.placement import mark_dynamic, place_quantizers
 
 
 def mixed(float_model: Model, file_model: Model, integer: Collection[str]) -> Model:
@@ -16,17 +21,49 @@ def mixed(float_model: Model, file_model: Model, integer: Collection[str]) -> Mo
     chosen = [n for n in bits if n in integer]
     if not chosen:
         return float_model
-    graph, _ = place_quantizers(float_model.graph, chosen, bits[chosen[0]])
+    width = next((bits[n] for n in chosen if file_model.graph.node(n).op != "embedding"), 8)
+    if dynamic(file_model):
+        graph = mark_dynamic(float_model.graph, chosen, width)
+    else:
+        graph, _ = place_quantizers(float_model.graph, chosen, width)
     weights = dict(float_model.weights)
     for name in chosen:
         for parameter in ("weight", "bias", "weight_scale"):
             if f"{name}.{parameter}" in file_model.weights:
                 weights[f"{name}.{parameter}"] = file_model.weights[f"{name}.{parameter}"]
     for node in graph:
-        if node.op == "quantize":  # named after the tensor it reads, so its namesake has that tensor's grid
+        if node.op == "quantize":
+            grid = _grid_of(node.inputs[0], graph, file_model)
             for parameter in ("scale", "zero_point"):
-                weights[f"{node.name}.{parameter}"] = file_model.weights[f"{node.name}.{parameter}"]
+                weights[f"{node.name}.{parameter}"] = file_model.weights[f"{grid}.{parameter}"]
     return Model(graph, weights)
+
+
+def _grid_of(tensor: str, graph: Graph, file_model: Model) -> str:
+    """The file's quantize node for a tensor: behind it, or behind what it was only moved from.
+
+    Where a layer is float again, a grid can stand behind the pooling that follows it, not before: it is the same grid.
+    """
+    behind = {n.inputs[0]: n.name for n in file_model.graph if n.op == "quantize"}
+    while tensor not in behind:
+        tensor = graph.node(tensor).inputs[0]
+    return behind[tensor]
+
+
+def dynamic(model: Model) -> bool:
+    """True where activation ranges are found at run time."""
+    return any(n.attrs.get("activations") == "dynamic" for n in model.graph.layers)
+
+
+def rounded(model: Model) -> Model:
+    """A quantized checkpoint as its export stores it: weights as integers times their scale."""
+    folded = fold_batch_norm(model)
+    weights = dict(folded.weights)
+    for name in integer_layers(folded):
+        w, scale = weights[f"{name}.weight"], weights[f"{name}.weight_scale"]
+        spread = scale.reshape(-1, *[1] * (w.ndim - 1))
+        weights[f"{name}.weight"] = quantize_weight(w, scale, folded.graph.node(name).attrs["weight_bits"]) * spread
+    return Model(folded.graph, {k: np.asarray(v, folded.weights[k].dtype) for k, v in weights.items()})
 
 
 def integer_layers(model: Model) -> tuple[str, ...]:

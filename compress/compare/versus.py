@@ -104,12 +104,12 @@ def _short(value: Any) -> str:
 def _examples(first: Found, notes: list[str]) -> tuple[Any, Mapping[str, Any], Recipe | None]:
     """The test examples themselves and their columns, for slices and pictures, and the recipe that wants slices; a
     stand-in of equal length where they are not here."""
-    from compress.data.sources import open_data
     from compress.recipe.load import recipe_from_json
+    from compress.tokenized import open_for
 
     try:
         recipe = recipe_from_json(first.result.recipe, str(first.folder / "result.json"))
-        data = open_data(recipe.data, recipe.seed).load()
+        data = open_for(recipe).load()
         if data.fingerprint != first.result.data.fingerprint:
             raise DataError("it has changed since the run", first.result.data.name, "")
         return data.test.x, data.test.columns, recipe

@@ -101,7 +101,7 @@ def _layer(r: LayerBlame, most: float, kl: float, timed: bool, saved: bool) -> l
         bar(r.alone_kl / most, kind="over" if r.findings else ""),
         words.significant(r.alone_kl, 2),
         tag("span", words.significant(r.without_kl, 2), minor(f"{words.significant(back, 2)} comes back")),
-        f"{r.output_sqnr_db:.0f} dB",
+        "–" if r.output_sqnr_db is None else f"{r.output_sqnr_db:.0f} dB",
         f"{r.weight_sqnr_db:.0f} dB",
         words.percent(r.clipped, 1),
     ]

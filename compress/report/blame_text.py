@@ -61,7 +61,7 @@ def cells(row: LayerBlame) -> list[str]:
         words.one_line(row.name),
         words.significant(row.alone_kl, 2),
         words.significant(row.without_kl, 2),
-        f"{row.output_sqnr_db:.0f} dB",
+        "–" if row.output_sqnr_db is None else f"{row.output_sqnr_db:.0f} dB",
         f"{row.weight_sqnr_db:.0f} dB",
         words.percent(row.clipped, 1),
         time,

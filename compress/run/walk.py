@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from compress.benchmark.host import host_facts
 from compress.data.dataset import Dataset
-from compress.data.sources import open_data
 from compress.devices.schema import Device
 from compress.evaluate.ledger import TIE, TOLERANCES
 from compress.export.reference import VERSION as STATISTICS_VERSION
@@ -32,10 +31,10 @@ from compress.run.folder import RunFolder
 from compress.run.models import ModelStep, origin_inputs, start_model
 from compress.run.progress import Display
 from compress.run.recorder import Recorder
-from compress.run.texts import TokenizedHandle
 from compress.run.world import World
 from compress.stages.texts import fit_data
 from compress.stages.versions import VERSIONS
+from compress.tokenized import TokenizedHandle, open_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,7 @@ class Walk:
     ) -> None:
         self.recipe, self.plan, self.cache, self.folder, self.world = recipe, plan, cache, folder, world
         self.recorder = Recorder(cache, display, world, before=self._can_finish)
-        handle = open_data(recipe.data, recipe.seed, recipe.task)
-        self.handle = TokenizedHandle(handle, recipe) if recipe.task == "text-classification" else handle
+        self.handle = open_for(recipe)
 
     @cached_property
     def data(self) -> Dataset:

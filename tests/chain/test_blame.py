@@ -10,7 +10,7 @@ from compress.blame.plans import worst_first
 from compress.blame.variants import integer_layers, mixed
 from compress.blamed import load_blame
 from compress.data.sources import open_data
-from compress.errors import ExportError
+from compress.errors import ExportError, ParityError
 from compress.export.onnx import to_onnx
 from compress.export.read_back import read_back
 from compress.export.tflite import to_tflite
@@ -106,7 +106,7 @@ def test_a_float_file_has_nothing_to_blame(finished):
     done = finished("blame", "runs/digits_tiny:00-teacher.onnx", check=None)
 
     assert done.returncode == 2
-    assert "it is float32, not static int8" in done.stderr
+    assert "it is float32, not int8" in done.stderr
     assert "int8 files of this run: 03-quantize.onnx, 03-quantize.tflite" in done.stderr
 
 
@@ -128,3 +128,19 @@ def test_fix_writes_a_recipe_that_can_be_run(finished, checkpoint, data, tmp_pat
     assert "block1_pw" in recipe.stages[-1].keep_float
     doc = json.loads(recipe.model_dump_json())
     assert doc["stages"][:-1] == json.loads(found.result.model_dump_json())["recipe"]["stages"][:-1]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_dynamic_int8_is_blamed_by_its_checkpoint(checkpoint, data, kind):
+    from tests.unit.export.nets import dynamic
+
+    model = dynamic(fold_batch_norm(drop_quantizers(checkpoint)))
+    content = WRITERS[kind](model, name="x")
+    found = blame(content, kind, model, data, name="run", artefact=f"x.{kind}", examples=40)
+
+    assert [r.name for r in found.layers] == [n.name for n in model.graph.layers]
+    assert found.kl < 0.1
+    assert all(r.alone_kl <= found.kl + 0.01 for r in found.layers)
+    damaged = Model(model.graph, {**model.weights, "block1_pw.weight": 3 * model.weights["block1_pw.weight"]})
+    with pytest.raises(ParityError, match="its numbers do not explain"):
+        blame(WRITERS[kind](damaged, name="x"), kind, model, data, name="run", artefact="x", examples=60)

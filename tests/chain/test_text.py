@@ -163,3 +163,23 @@ def test_a_tokenizer_of_another_model_is_refused(ran):
     done = ran("run", "recipe.yaml", "--out", "other", "--set", "data.tokenizer=other.json", check=1)
 
     assert "it is another model's" in done.stderr
+
+
+def test_every_layer_of_a_text_file_is_blamed(ran):
+    from compress.blamed import load_blame
+
+    done = ran("blame", "runs/tiny_text", "--examples", "40", "--out", "blame", "--no-times")
+    found = load_blame(ran.folder / "blame" / "blame.json")
+
+    names = {r.name for r in found.layers}
+    assert {"embedding", "layer1_query", "classifier"} <= names, names
+    assert found.count > 20
+    assert "divergence" in done.stdout
+
+
+def test_text_runs_are_compared_with_their_sentences(ran):
+    ran("compare", "runs/tiny_text:00-teacher.onnx", "runs/tiny_text", "--out", "told")
+    doc = json.loads((ran.folder / "told" / "compare.json").read_text())
+
+    assert not [n for n in doc["notes"] if "not shown" in n]
+    assert {"words", "class"} <= {s["family"] for s in doc["comparisons"][0]["slices"]}

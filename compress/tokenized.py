@@ -9,7 +9,7 @@ from edge_runtime.errors import EdgeError
 from edge_runtime.text import TextPreprocessing
 
 from compress.data.dataset import Dataset
-from compress.data.sources import DataHandle
+from compress.data.sources import DataHandle, open_data
 from compress.errors import DataError, ModelError
 from compress.model.hub import model_folder
 from compress.model.tokenizer_files import TOKENIZER, pad_of, read_tokenizer
@@ -59,6 +59,17 @@ class TokenizedHandle:
             kind = ModelError if "tokenizer" in error.where else DataError
             raise kind(error.what, f"{self.name}, {error.where}", error.fix) from error
         return data.with_preprocessing(ready, self.fingerprint)
+
+
+def open_for(recipe: Recipe) -> DataHandle | TokenizedHandle:
+    """The recipe's data as a run reads it: texts with their tokenizer.
+
+    Raises:
+        DataError: the source is missing.
+        ModelError: texts have no tokenizer.
+    """
+    handle = open_data(recipe.data, recipe.seed, recipe.task)
+    return TokenizedHandle(handle, recipe) if recipe.task == "text-classification" else handle
 
 
 def tokenizer_folder(data: DataConfig, teacher: TeacherConfig) -> Path:
