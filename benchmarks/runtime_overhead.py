@@ -11,7 +11,7 @@ load      fresh processes in random order, `import edge_runtime` already done: t
           the model and a sha256 of the file, against `edge_runtime.load`, which does that, checks the manifest and
           looks through the file. CPU and wall time of the first load in a process, CPU time of the third ("again").
 import    fresh processes: `import edge_runtime` with its `load`, after `import numpy`.
-size      the wheel, and what it puts on a disk.
+size      the two wheels, and what they put on a disk.
 
 Weights are random: cost does not depend on them.
 """
@@ -51,6 +51,12 @@ def main() -> None:
     if options.child:
         print(json.dumps({"predict": time_predict, "load": time_load}[options.child](options)))
         return
+    if options.size_only:
+        with tempfile.TemporaryDirectory() as name:
+            report = json.loads(options.out.read_text()) | {"size": sizes(Path(name))}
+        options.out.write_text(json.dumps(report, indent=1) + "\n")
+        print(report["size"])
+        return
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -76,6 +82,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=6, help="of each predict row")
     parser.add_argument("--seconds", type=float, default=5.0, help="of timing in each process")
     parser.add_argument("--loads", type=int, default=25, help="pairs of fresh processes of each load row")
+    parser.add_argument("--size-only", action="store_true", help="weigh the wheels again; the times there are stay")
     parser.add_argument("--out", type=Path, default=RESULTS)
     for name in ("--child", "--bundle", "--format", "--who"):
         parser.add_argument(name, help=argparse.SUPPRESS)
