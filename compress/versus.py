@@ -1,12 +1,13 @@
 """compare.json: two or more exported files against the first of them, as `compress compare` found them."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from compress.comparison import Comparison, Part
 from compress.documents import read_document
-from compress.result import Artefact, Latency
+from compress.result import Artefact, Energy, Latency
 
 FORMAT, VERSION = "compress.compare", 1
 
@@ -28,6 +29,12 @@ class Side(Part):
     def latency(self) -> Latency | None:
         """Its first measurement."""
         return self.artefact.latency[0] if self.artefact.latency else None
+
+    @property
+    def energy(self) -> Energy | None:
+        """What a meter measured; None where none did. Estimates are never ranked."""
+        found = self.latency.energy if self.latency else None
+        return found if found and found.label == "measured" and found.total_mj is not None else None
 
     @property
     def top1(self) -> float | None:
@@ -59,6 +66,25 @@ def unlike(a: Side, b: Side) -> str:
         if getattr(x, fact) != getattr(y, fact):
             return f"another {fact} ({getattr(x, fact)} against {getattr(y, fact)})"
     return ""
+
+
+def energy_unlike(a: Side, b: Side) -> str:
+    """Why the energies of two sides cannot stand side by side, in words; empty where they can."""
+    if a.energy is None or b.energy is None:
+        return f"{(a if a.energy is None else b).name} has none measured"
+    for fact in ("meter", "scope"):
+        if getattr(a.energy, fact) != getattr(b.energy, fact):
+            return f"another {fact} ({getattr(a.energy, fact)} against {getattr(b.energy, fact)})"
+    return unlike(a, b)
+
+
+def no_energy(sides: Iterable[Side]) -> str:
+    """A sentence where no side has measured energy, with the reason that was given; else nothing."""
+    found = list(sides)
+    if any(s.energy for s in found):
+        return ""
+    told = [s.latency.energy.reason for s in found if s.latency and s.latency.energy and s.latency.energy.reason]
+    return f"Energy: none measured{f' ({told[0]})' if told else ''}."
 
 
 def save_versus(path: Path, versus: Versus) -> None:

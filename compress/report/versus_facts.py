@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from compress.comparison import Comparison
 from compress.report import words
-from compress.versus import Side, Versus, unlike
+from compress.versus import Side, Versus, energy_unlike, unlike
 
 HOURS_PER_MILLION = 1e6 / 1000 / 3600  # of one core, per millisecond of latency
 
@@ -13,7 +13,8 @@ HOURS_PER_MILLION = 1e6 / 1000 / 3600  # of one core, per millisecond of latency
 @dataclass(frozen=True, slots=True)
 class Line:
     """One file against the first. Ratios are first / this: above 1 is smaller or faster; speed is None where the two
-    were not measured alike. beaten_by: names of files at least as good in accuracy, size and speed, and better in one.
+    were not measured alike. beaten_by: names of files at least as good in accuracy, size, speed and measured energy,
+    and better in one.
     million: price of a million inferences on one core, derived from p50 and the price of an hour.
     """
 
@@ -50,6 +51,8 @@ def _beats(a: Side, b: Side) -> bool:
     pairs = [((a.top1 or 0.0), (b.top1 or 0.0)), (-a.artefact.size_bytes, -b.artefact.size_bytes)]
     if not unlike(a, b) and a.latency and b.latency:
         pairs.append((-a.latency.p50_ms, -b.latency.p50_ms))
+    if not energy_unlike(a, b) and a.energy and b.energy:
+        pairs.append((-(a.energy.total_mj or 0.0), -(b.energy.total_mj or 0.0)))
     return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
 
 

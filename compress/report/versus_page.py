@@ -10,7 +10,7 @@ from compress.report.page_parts import icon, minor, section, table
 from compress.report.plots import both
 from compress.report.scatter import Point, scatter
 from compress.report.versus_facts import Line, headline, lines
-from compress.versus import Versus
+from compress.versus import Side, Versus, energy_unlike, no_energy
 
 _PARTS = (
     page_compare.scores,
@@ -85,12 +85,19 @@ def _charts(found: Sequence[Line]) -> Markup:
     if len(timed) > 1:
         points = [point(f, f.side.latency.p50_ms) for f in timed if f.side.latency]
         drawn.append(figure("Accuracy against latency", "p50, ms", points, words.significant))
+    metered = [f for f in found if not energy_unlike(found[0].side, f.side)]
+    if len(metered) > 1:
+        points = [point(f, f.side.energy.total_mj) for f in metered if f.side.energy and f.side.energy.total_mj]
+        drawn.append(figure("Accuracy against energy", "mJ an inference", points, words.significant))
     lead = "Up and to the left is better; on the dashed line stand those that no other file beats on both axes."
     return section("charts", "All files", tag("div", drawn, class_="pair"), lead=lead)
 
 
 def _table(found: Sequence[Line], price: float | None) -> Markup:
+    metered = any(f.side.energy for f in found)
     heads = ["File", "Accuracy", "Points", "Agreement", "Size", "Latency, p50", "Training", "Beaten by"]
+    if metered:
+        heads.insert(-2, "Energy an inference")
     if price is not None:
         heads.insert(-1, f"A million inferences at {price:g} an hour")
     rows: list[tuple[str | None, list[object]]] = []
@@ -103,16 +110,28 @@ def _table(found: Sequence[Line], price: float | None) -> Markup:
             words.percent(c.paired.agreement) if c else "–",
             join(words.size(art.size_bytes), minor(words.times(f.size_ratio))),
             join(words.milliseconds(latency.p50_ms), minor(_speed(f))) if latency else "–",
+            *([energy_text(f.side)] if metered else []),
             words.duration(f.side.training_seconds),
         ]
         if price is not None:
             cells.append(words.significant(f.million) if f.million is not None else "–")
         cells.append(", ".join(map(words.one_line, f.beaten_by)) or "none")
         rows.append((None, cells))
-    lead = "A file is beaten by one that is at least as good in accuracy, size and (where comparable) latency, and " \
-        "better in one of them. Training: all steps that led to it, the teacher's included."  # fmt: skip
+    lead = "A file is beaten by one that is at least as good in accuracy, size and (where comparable) latency and " \
+        "measured energy, and better in one of them. Training: all steps that led to it, the teacher's included. " \
+        f"{no_energy(f.side for f in found)}"  # fmt: skip
     figures = len(heads) - 1
     return section("files", "Side by side", table("All files", heads, rows, kind="versus", figures=figures), lead=lead)
+
+
+def energy_text(side: Side) -> object:
+    """`0.42 mJ` with its interval and what the meter saw."""
+    e = side.energy
+    if e is None or e.total_mj is None:
+        return "–"
+    low, high = e.total_ci95 or (e.total_mj, e.total_mj)
+    told = f"{words.significant(low)} to {words.significant(high)}, {words.one_line(e.meter)}"
+    return join(f"{words.significant(e.total_mj)} mJ", minor(told))
 
 
 def _speed(f: Line) -> str:

@@ -8,7 +8,7 @@ from compress.comparison import Gap, Slice
 from compress.report import words
 from compress.report.markdown import escape, table
 from compress.report.versus_facts import Line, headline, lines
-from compress.versus import Versus
+from compress.versus import Versus, no_energy
 
 
 def terminal(v: Versus, price_per_hour: float | None = None) -> Group:
@@ -37,6 +37,9 @@ def markdown(v: Versus, price_per_hour: float | None = None) -> str:
     heads = ["File", "Accuracy", "Points", "Agreement", "Size", "Smaller", "Latency p50, ms", "Faster", "Beaten by"]
     rows = [[escape(f.side.name), *map(escape, _cells(f)[1:]), escape(", ".join(f.beaten_by) or "none")] for f in found]
     parts = [f"## Compared with {escape(v.sides[0].name)}", table(heads, rows, 1)]
+    energies = [f"{f.side.name}: {words.significant(f.side.energy.total_mj or 0.0)} mJ" for f in found if f.side.energy]
+    said = no_energy(f.side for f in found)
+    parts.append(escape(said) if said else f"Energy an inference, measured: {escape('; '.join(energies))}.")
     for f in found:
         if (c := f.comparison) is None:
             continue

@@ -10,7 +10,8 @@ from rich.console import Console
 from compress.errors import UsageError
 from compress.report import versus_page, versus_text
 from compress.report.versus_facts import lines
-from compress.versus import Side, Versus, load_versus, save_versus, unlike
+from compress.result import Energy
+from compress.versus import Side, Versus, energy_unlike, load_versus, save_versus, unlike
 
 
 def side(name, artefact, **more):
@@ -108,3 +109,29 @@ def test_a_damaged_file_is_refused(tmp_path, text, problem):
     (tmp_path / "compare.json").write_text(text)
     with pytest.raises(UsageError, match=problem):
         load_versus(tmp_path / "compare.json")
+
+
+def with_energy(side, mj, meter="ina219", label="measured"):
+    found = Energy(label=label, total_mj=mj, total_ci95=(0.9 * mj, 1.1 * mj), meter=meter, scope="board")
+    timed = side.artefact.latency[0].model_copy(update={"energy": found})
+    return side.model_copy(update={"artefact": side.artefact.model_copy(update={"latency": (timed,)})})
+
+
+def test_energy_counts_where_it_was_measured_alike(versus):
+    first, second = versus.sides
+    thirsty = with_energy(second.model_copy(update={"name": "thirsty"}), 3.0)
+    sides = (first, with_energy(second, 1.0), thirsty)
+    v = versus.model_copy(update={"sides": sides})
+    html = versus_page.render(v)
+
+    assert "1.00 mJ" in html
+    assert "Energy an inference" in html
+    assert lines(v)[2].beaten_by == ("int8",)
+    assert "int8: 1.00 mJ; thirsty: 3.00 mJ" in versus_text.markdown(v)
+    assert "another meter" in energy_unlike(sides[1], with_energy(second, 1.0, meter="rapl"))
+    assert energy_unlike(sides[1], with_energy(second, 1.0, label="estimated")) == "int8 has none measured"
+
+
+def test_where_no_energy_was_measured_that_is_said(versus):
+    assert "Energy: none measured" in versus_page.render(versus)
+    assert "Energy: none measured" in versus_text.markdown(versus)
