@@ -89,6 +89,7 @@ def by_length(run: Path, names: list[str]) -> dict[str, Any]:
             ratios = [statistics.median(a / b for a, b in both) for both in pairs]
             rows[length][name] = {
                 "ms": round(statistics.median(statistics.median(p[length][i]) for p in raw), 4),
+                "best_ms": round(min(min(p[length][i]) for p in raw), 4),
                 "ratio": round(statistics.median(ratios), 2),
                 "ratio_by_process": [round(r, 2) for r in ratios],
             }
