@@ -60,7 +60,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def judge_all(name: str, comparison: str, work: Path, options: argparse.Namespace) -> None:
-    """Make the files of one comparison and judge all but their speed."""
+    """Make the files of one comparison and judge all but their speed. Written after each tool: some take long."""
     task = TASKS[name]
     run = finished_run(task, work / "runs" / name, work / "cache")
     kit = make_kit(task, comparison, run, work / name / comparison)
@@ -70,12 +70,18 @@ def judge_all(name: str, comparison: str, work: Path, options: argparse.Namespac
     judge.subjects = read_subjects(kit.folder) if keep else {}
     rows = {row["key"]: row for row in judge.floats()} | rows
     if not options.peer or OURS in options.peer:
-        rows = {k: r for k, r in rows.items() if r["tool"] != OURS} | {
-            r["key"]: r for r in judge.ours(name, comparison)
-        }
+        rows = {k: r for k, r in rows.items() if r["tool"] != OURS}
+        rows |= {r["key"]: r for r in judge.ours(name, comparison)}
     for peer in PEERS:
         if (not options.peer or peer.key in options.peer) and ("text" if judge.text else "image") in peer.kinds:
             rows[peer.key] = judge.peer(peer)
+            save(path, name, comparison, judge, rows)
+    save(path, name, comparison, judge, rows)
+
+
+def save(path: Path, name: str, comparison: str, judge: "Judge", rows: dict[str, dict[str, Any]]) -> None:
+    """The result so far, without timings, and what time_rows needs."""
+    task, kit = TASKS[name], judge.kit
     order = [REFERENCE, "float-tflite", *(k for k in rows if rows[k]["tool"] == OURS), *(p.key for p in PEERS)]
     doc = {
         "format": FORMAT, "version": VERSION, "task": name, "title": task.title, "comparison": comparison,
@@ -86,9 +92,8 @@ def judge_all(name: str, comparison: str, work: Path, options: argparse.Namespac
         "example_shape": judge.example_shape, "timing": None, "host": host_facts(),
         "rows": [rows[k] for k in order if k in rows],
     }  # fmt: skip
-    (kit.folder / "subjects.json").write_text(
-        json.dumps({k: asdict(s) for k, s in judge.subjects.items()}, default=str, indent=1)
-    )
+    subjects = {k: asdict(s) for k, s in judge.subjects.items()}
+    (kit.folder / "subjects.json").write_text(json.dumps(subjects, default=str, indent=1))
     write(path, doc)
 
 
@@ -121,7 +126,6 @@ def write(path: Path, doc: dict[str, Any]) -> None:
     """One row a line, so that a changed row is a changed line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(doc, separators=(",", ":")).replace('{"key"', '\n{"key"') + "\n")
-    print(f"wrote {path}", file=sys.stderr)
 
 
 class Judge:

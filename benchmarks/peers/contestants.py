@@ -83,6 +83,8 @@ def make(peer: Peer, kit: Kit, python: Path) -> tuple[Subject, dict[str, Any]]:
             raise ToolFailed(f"not done after {LIMIT_S} s") from error
     if done.returncode:
         raise ToolFailed(last_words((out / "log.txt").read_text(errors="replace")))
+    if not (out / "facts.json").exists():
+        raise ToolFailed("it ended without a result and without an error")
     facts = json.loads((out / "facts.json").read_text())
     engine = facts.pop("engine")
     here = Path(sys.executable)

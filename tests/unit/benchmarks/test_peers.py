@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,6 +131,23 @@ def test_the_last_words_of_a_process_are_its_error():
     assert measure.last_words(log) == "pkg.mod.OddError: 3 is odd"
     assert measure.last_words("only noise\n") == "only noise"
     assert measure.last_words("") == "it said nothing"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'Traceback:' >&2; echo 'ValueError: no such operator' >&2; exit 1", "ValueError: no such operator"),
+        ("echo done", "ended without a result"),
+    ],
+)
+def test_a_tool_that_makes_no_file_is_a_failure_with_its_own_words(tmp_path, script, message):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    kit = SimpleNamespace(folder=tmp_path, recipe=SimpleNamespace(task="image-classification"))
+
+    with pytest.raises(contestants.ToolFailed, match=message):
+        contestants.make(contestants.PEERS[0], kit, python)
 
 
 def test_every_contestant_has_its_adapter_its_pins_and_a_source():
