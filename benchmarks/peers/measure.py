@@ -94,7 +94,10 @@ def last_words(text: str) -> str:
     """The line that says what went wrong: the last one of a traceback, without its colours."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     named = [line for line in lines if line.split(":")[0].split(".")[-1].endswith(("Error", "Exception", "Exit"))]
-    return (named or lines or ["it said nothing"])[-1][:400]
+    last = (named or lines or ["it said nothing"])[-1]
+    if last.endswith(":") and last in lines[1:]:  # a bare assertion: what it asserted stands before it
+        last += " " + lines[lines.index(last, 1) - 1]
+    return last[:400]
 
 
 @contextlib.contextmanager

@@ -12,8 +12,9 @@ PAGE, README = "peers", "peers-summary"
 # Of each tool the route that its documentation advises for the kind of model, chosen before anything was measured.
 HEADLINES = {
     "teacher, float": {"image": "float-onnx", "text": "float-onnx"},
-    "compress, the whole chain": {"image": "compress-chain-onnx", "text": "compress-chain-onnx"},
-    "compress, static int8": {"image": "compress-static-onnx", "text": "compress-static-onnx"},
+    "compress, the whole chain, ONNX": {"image": "compress-chain-onnx", "text": "compress-chain-onnx"},
+    "compress, the whole chain, TFLite": {"image": "compress-chain-tflite", "text": "compress-chain-tflite"},
+    "compress, static int8, ONNX": {"image": "compress-static-onnx", "text": "compress-static-onnx"},
     "ONNX Runtime": {"image": "ort-static", "text": "ort-dynamic"},
     "Optimum": {"image": "optimum-static", "text": "optimum-dynamic"},
     "NNCF": {"image": "nncf", "text": "nncf"},

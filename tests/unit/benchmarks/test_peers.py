@@ -129,6 +129,7 @@ def test_the_last_words_of_a_process_are_its_error():
     log = "W1 noise\nTraceback (most recent call last):\n  File x\npkg.mod.OddError: 3 is odd\nFailed to clean up\n"
 
     assert measure.last_words(log) == "pkg.mod.OddError: 3 is odd"
+    assert measure.last_words("  assert n > 0\nAssertionError:\nbye") == "AssertionError: assert n > 0"
     assert measure.last_words("only noise\n") == "only noise"
     assert measure.last_words("") == "it said nothing"
 
