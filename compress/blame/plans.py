@@ -14,6 +14,7 @@ RECOVERED = 0.8  # of what was lost: a plan that gives this much back is advised
 HELPFUL = 0.3  # of the divergence: less is not worth a plan
 MOST_KEPT = 5
 LITTLE_KL = 0.005  # nats: below it, and without a loss of accuracy beyond chance, there is nothing to blame
+_WORTH_TELLING = 0.02  # of the file's time
 _NO_TIME = 0.005  # of the whole: what a layer saves below this is within what timing can tell
 
 
@@ -141,10 +142,11 @@ def advice(
             f"{all_int8.milliseconds:.3g} ms): int8 is for its size, or for another device."
         )
     for row in ground.rows:
-        if row.saves_ci95 is not None and row.saves_ci95[1] < 0 and row.saves_ms is not None:
-            out.append(
-                f"{row.name} is slower in int8, by {-1000 * row.saves_ms:.1f} µs on this machine: keep it in float."
-            )
+        if all_int8 is None or row.saves_ms is None or row.saves_ci95 is None:
+            continue
+        if row.saves_ci95[1] < 0 and -row.saves_ms > _WORTH_TELLING * all_int8.milliseconds:
+            slower = f"by {-1000 * row.saves_ms:.1f} µs on this machine"
+            out.append(f"{row.name} is slower in int8, {slower}: keep it in float.")
     if ground.sound:
         return (*out, "Quantization costs nothing that these examples show; leave it as it is.")
     for row in ground.rows:
