@@ -33,7 +33,10 @@ def read_onnx_model(path: Path, input_shape: Shape) -> Model:
     Raises:
         ModelError: the file cannot be used, takes something else, or is no plain classifier.
     """
-    return _read(str(path), path.stat().st_mtime_ns if path.exists() else 0, tuple(input_shape))
+    from compress.onnx_file.open import onnx_file_of
+
+    file = onnx_file_of(path)
+    return _read(str(file), file.stat().st_mtime_ns, tuple(input_shape))
 
 
 @lru_cache(maxsize=4)

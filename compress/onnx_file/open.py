@@ -41,7 +41,7 @@ def open_onnx(path: Path) -> Given:
     import onnx
     from onnx.external_data_helper import load_external_data_for_model
 
-    path = _the_file(path)
+    path = onnx_file_of(path)
     where = str(path)
     try:
         data = path.read_bytes()
@@ -94,7 +94,12 @@ def _attribute_tensors(nodes: Any) -> Iterator[Any]:
             yield from attribute.tensors
 
 
-def _the_file(path: Path) -> Path:
+def onnx_file_of(path: Path) -> Path:
+    """The file itself, or the one that a folder holds, such as Optimum's exporter leaves.
+
+    Raises:
+        ModelError: there is none, or more than one and none called model.onnx.
+    """
     if not path.is_dir():
         if not path.exists():
             raise ModelError("there is no such file", str(path), "give the path of a .onnx file")

@@ -153,3 +153,41 @@ def test_a_folder_that_optimum_exported_is_quantized(exported, tmp_path):
                answer=str(tmp_path / "y.npy"))  # fmt: skip
     with edge_runtime.load(tmp_path / "out" / "bundle") as ours:
         assert np.allclose(np.load(tmp_path / "y.npy"), ours.outputs(four)["logits"], atol=1e-4)
+
+
+TEACHER_RECIPE = """\
+version: 1
+name: optimum
+data: {source: digits, limit: 500}
+teacher: {onnx: resnet, train: {epochs: 1}}
+student: {net: ds-cnn, args: {width: 16, blocks: 2}}
+stages:
+  - distill: {epochs: 1}
+  - quantize: {how: static}
+export: [onnx]
+measure: {profile: smoke}
+allow_slower: true
+"""
+EXPORT_IMAGES = """
+import torch
+from transformers import ResNetConfig, ResNetForImageClassification
+from optimum.exporters.onnx import onnx_export_from_model
+torch.manual_seed(0)
+config = ResNetConfig(num_channels=1, embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic",
+                      num_labels=10)
+config.image_size = 8
+onnx_export_from_model(ResNetForImageClassification(config).eval(), {folder!r}, task="image-classification")
+"""
+
+
+def test_a_folder_that_optimum_exported_is_a_teacher(tmp_path):
+    in_optimum(EXPORT_IMAGES, folder=str(tmp_path / "resnet"))
+    cli = Cli(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(TEACHER_RECIPE)
+
+    cli("run", "recipe.yaml")
+
+    doc = json.loads((tmp_path / "runs/optimum/result.json").read_text())
+    steps = {s["name"]: s for s in doc["steps"]}
+    assert len(steps["01-distill"]["metrics"]["loss"]) == 1
+    assert all(h["ok"] for h in doc["ledger"])
