@@ -33,10 +33,19 @@ def read_onnx_model(path: Path, input_shape: Shape) -> Model:
     Raises:
         ModelError: the file cannot be used, takes something else, or is no plain classifier.
     """
+    file = model_file(path)
+    return _read(str(file), file.stat().st_mtime_ns, tuple(input_shape))
+
+
+def model_file(path: Path) -> Path:
+    """The file itself, or the one that a folder holds.
+
+    Raises:
+        ModelError: there is no such file, or no single one.
+    """
     from compress.onnx_file.open import onnx_file_of
 
-    file = onnx_file_of(path)
-    return _read(str(file), file.stat().st_mtime_ns, tuple(input_shape))
+    return onnx_file_of(path)
 
 
 @lru_cache(maxsize=4)

@@ -40,9 +40,9 @@ def origin_inputs(config: NetConfig, data: DataShape | None, seed: int) -> dict[
     if config.python is not None and data is not None:
         return {"python": model_of(config, data, seed).digest()}
     if isinstance(config, TeacherConfig) and config.onnx is not None:
-        from compress.onnx_file.open import onnx_file_of
+        from compress.model.from_onnx import model_file
 
-        return {"onnx": sha256_file(onnx_file_of(Path(config.onnx)))}
+        return {"onnx": sha256_file(model_file(Path(config.onnx)))}
     if config.checkpoint is not None:
         return {n: sha256_file(_existing(Path(config.checkpoint) / n)) for n in ("model.json", "weights.safetensors")}
     if isinstance(config, TeacherConfig) and config.hf is not None:
