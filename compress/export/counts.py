@@ -162,7 +162,8 @@ def count_tflite(data: bytes) -> Counts:
         operators, kernels, sources = _count_subgraph(model, graph)
         worse = {name for name, kernel in kernels.items() if kernel == "float" or name not in found}
         found |= {name: kernels[name] for name in kernels if name in worse}
-    weights = [np.frombuffer(bytes(model.buffers[t.buffer].data), _numpy_type(t.type)) for t in sources]
+    stored = [(model.buffers[t.buffer].data, _numpy_type(t.type)) for t in sources]
+    weights = [np.frombuffer(bytes(d), kind) for d, kind in stored if d is not None]  # None: computed by an operator
     size = sum(len(b.data) for b in model.buffers if b.data is not None)
     return _counts(found, operators, size, weights)
 
