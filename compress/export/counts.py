@@ -162,10 +162,15 @@ def count_tflite(data: bytes) -> Counts:
         operators, kernels, sources = _count_subgraph(model, graph)
         worse = {name for name, kernel in kernels.items() if kernel == "float" or name not in found}
         found |= {name: kernels[name] for name in kernels if name in worse}
-    stored = [(model.buffers[t.buffer].data, _numpy_type(t.type)) for t in sources]
-    weights = [np.frombuffer(bytes(d), kind) for d, kind in stored if d is not None]  # None: computed by an operator
-    size = sum(len(b.data) for b in model.buffers if b.data is not None)
+    stored = [_content(buffer, data) for buffer in model.buffers]
+    weights = [np.frombuffer(stored[t.buffer], _numpy_type(t.type)) for t in sources]
+    size = sum(map(len, stored))
     return _counts(found, operators, size, weights)
+
+
+def _content(buffer: Any, data: bytes) -> bytes:
+    """A buffer's bytes; other writers put large ones behind the flatbuffer, by offset and size."""
+    return bytes(buffer.data) if buffer.data is not None else data[buffer.offset : buffer.offset + buffer.size]
 
 
 def _count_subgraph(model: Any, graph: Any) -> tuple[list[str], dict[str, Kernel], list[Any]]:
