@@ -63,7 +63,7 @@ def test_many_events_of_a_kind_become_one_sentence_with_the_worst():
     found += [{"kind": "not-measured", "text": t} for t in ("a is not measured", "b is not measured")]
 
     assert told(found) == [
-        "3 times, at worst: other work took 61 % of the timed cores (p61)",
+        "other work took 61 % of the timed cores (p61); the worst of 3 such events",
         "a is not measured",
         "b is not measured",
     ]

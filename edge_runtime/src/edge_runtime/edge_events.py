@@ -65,7 +65,7 @@ def told(events: list[dict[str, Any]]) -> list[str]:
             out += same
         else:
             worst = max(same, key=_figure)
-            out.append(f"{len(same)} times, at worst: {worst}")
+            out.append(f"{worst}; the worst of {len(same)} such events")
     return out
 
 
