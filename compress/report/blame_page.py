@@ -3,7 +3,7 @@
 from compress.blamed import Blame, LayerBlame, Mixed
 from compress.report import words
 from compress.report.blame_text import ranked, summary
-from compress.report.markup import Markup, tag
+from compress.report.markup import Markup, tag, with_code
 from compress.report.page import document
 from compress.report.page_parts import icon, minor, section, table
 from compress.report.plots import bar, both
@@ -34,7 +34,9 @@ def _header(b: Blame) -> Markup:
         else "The loss is spread over the layers"
     )
     rows = [tag("div", tag("dt", icon(grade), "Verdict"), tag("dd", f"{summary(b)}."), class_=grade)]
-    rows += [tag("div", tag("dt", "To do" if i == 0 else ""), tag("dd", line)) for i, line in enumerate(b.advice)]
+    rows += [
+        tag("div", tag("dt", "To do" if i == 0 else ""), tag("dd", with_code(line))) for i, line in enumerate(b.advice)
+    ]
     kicker = tag("p", tag("span", "Blame", class_="kicker"), tag("span", words.one_line(b.name)), class_="name-line")
     return tag("header", kicker, tag("h1", title), tag("dl", rows, class_="verdict"))
 

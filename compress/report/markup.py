@@ -29,6 +29,11 @@ def join(*children: object) -> Markup:
     return Markup("".join(_flatten(children)))
 
 
+def with_code(text: str) -> Markup:
+    """A sentence, what stands between backticks in it set as code."""
+    return join(tag("code", part) if i % 2 else part for i, part in enumerate(text.split("`")))
+
+
 def _flatten(children: Iterable[object]) -> Iterable[str]:
     for child in children:
         if child is None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.report.markup import Markup, join, number, tag
+from compress.report.markup import Markup, join, number, tag, with_code
 
 
 def test_text_and_attributes_are_escaped_and_markup_is_not() -> None:
@@ -42,3 +42,7 @@ def test_no_text_makes_an_element_or_leaves_its_attribute(text: str, value: str)
 @pytest.mark.parametrize(("value", "text"), [(1.0, "1"), (-0.01, "0"), (-0.5, "-0.5"), (12.34, "12.3")])
 def test_coordinates(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_what_stands_between_backticks_is_code_and_still_escaped() -> None:
+    assert with_code("Use `how: <qat>`, or more.") == "Use <code>how: &lt;qat&gt;</code>, or more."
