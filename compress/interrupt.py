@@ -13,7 +13,10 @@ _UNSAFE_FILES = ("<frozen importlib", "<string>")
 
 
 def stop_on_signals() -> None:
-    """From now on SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, but not in mid-import."""
+    """From now on SIGINT and SIGTERM raise KeyboardInterrupt in the main thread, but not in mid-import.
+
+    One that the process was started to ignore (`nohup`, a shell's background job) stays ignored.
+    """
     main = threading.main_thread().ident
     if main is None or threading.get_ident() != main:
         return  # only the main thread may say what signals do
@@ -31,7 +34,8 @@ def stop_on_signals() -> None:
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handle)
 
 
 def _unsafe(frame: FrameType | None) -> bool:

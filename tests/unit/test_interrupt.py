@@ -47,3 +47,12 @@ def test_an_import_that_never_ends_is_interrupted_all_the_same(tmp_path):
     done = run(tmp_path, script + CAUGHT.format(seen="True"))
 
     assert (done.stdout, done.returncode) == ("stopped True\n", 130), done.stderr
+
+
+def test_a_background_job_of_a_shell_goes_on_ignoring_ctrl_c(tmp_path):
+    script = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nprint('goes on')\n"
+    (tmp_path / "main.py").write_text("from compress.interrupt import stop_on_signals\nstop_on_signals()\n" + script)
+    command = f"import signal, os; signal.signal(2, signal.SIG_IGN); os.execv({sys.executable!r}, ['p', 'main.py'])"
+    done = subprocess.run([sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert done.stdout == "goes on\n", done.stderr
