@@ -52,7 +52,8 @@ def test_an_import_that_never_ends_is_interrupted_all_the_same(tmp_path):
 def test_a_background_job_of_a_shell_goes_on_ignoring_ctrl_c(tmp_path):
     script = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nprint('goes on')\n"
     (tmp_path / "main.py").write_text("from compress.interrupt import stop_on_signals\nstop_on_signals()\n" + script)
-    command = f"import signal, os; signal.signal(2, signal.SIG_IGN); os.execv({sys.executable!r}, ['p', 'main.py'])"
+    ignoring = "import signal, os, sys\nsignal.signal(2, signal.SIG_IGN)\n"
+    command = ignoring + "os.execv(sys.executable, [sys.executable, 'main.py'])"
     done = subprocess.run([sys.executable, "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
     assert done.stdout == "goes on\n", done.stderr
