@@ -22,6 +22,7 @@ import io
 import json
 import tarfile
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ FIRST, BATCH, LAST = 100, 50, 1600
 TARGETS = (500, 1000, 1500)  # labels at random, whose accuracy is to be reached
 _INSIDE = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 _SNIPPETS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+Rows = NDArray[np.intp]
 Pool = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
 
 
@@ -110,7 +112,20 @@ def oriented(images: NDArray[np.uint8], cells: int = 4, directions: int = 8) -> 
     return np.concatenate([np.sqrt(flat / (flat.sum(axis=1, keepdims=True) + 1e-9)), brightness], axis=1)
 
 
-def curve(pool: Pool, how: str, seed: int, strength: float) -> list[float]:
+# (features of the rest (n, d), the learner's decision on them, their rows in the pool) -> BATCH places among the n
+Choose = Callable[[NDArray[np.float32], NDArray[np.float64], Rows, np.random.Generator], Rows]
+
+
+def at_random(x: NDArray[np.float32], scores: NDArray[np.float64], rest: Rows, rng: np.random.Generator) -> Rows:
+    return rng.choice(len(rest), BATCH, replace=False)
+
+
+def as_the_queue(x: NDArray[np.float32], scores: NDArray[np.float64], rest: Rows, rng: np.random.Generator) -> Rows:
+    logits = np.stack([-scores / 2, scores / 2], axis=1) if scores.ndim == 1 else scores
+    return np.concatenate(worthwhile(uncertainty(logits.astype(np.float32)), novelty(x), x, BATCH))
+
+
+def curve(pool: Pool, choose: Choose, seed: int, strength: float) -> list[float]:
     """Test accuracy after FIRST, FIRST + BATCH, ..., LAST labels. strength: C of the regression, 1 / regularization."""
     from sklearn.linear_model import LogisticRegression
 
@@ -125,14 +140,8 @@ def curve(pool: Pool, how: str, seed: int, strength: float) -> list[float]:
         if len(labelled) >= LAST:
             return out
         rest = np.setdiff1d(np.arange(len(x)), labelled)
-        if how == "random":
-            new = generator.choice(rest, BATCH, replace=False)
-        else:
-            scores = learner.decision_function(x[rest])
-            logits = np.stack([-scores / 2, scores / 2], axis=1) if scores.ndim == 1 else scores
-            chosen = worthwhile(uncertainty(logits.astype(np.float32)), novelty(z[rest]), z[rest], BATCH)
-            new = rest[np.concatenate(chosen)]
-        labelled = np.concatenate([labelled, new])
+        new = choose(z[rest], learner.decision_function(x[rest]), rest, generator)
+        labelled = np.concatenate([labelled, rest[new]])
 
 
 def smooth(accuracies: list[float]) -> NDArray[np.float64]:
@@ -163,7 +172,8 @@ def interval(values: list[float]) -> dict[str, Any]:
 
 def benchmark(name: str, pool: Pool, strength: float) -> dict[str, Any]:
     started = time.monotonic()
-    curves = {how: [curve(pool, how, seed, strength) for seed in SEEDS] for how in ("random", "queue")}
+    ways = {"random": at_random, "queue": as_the_queue}
+    curves = {how: [curve(pool, choose, seed, strength) for seed in SEEDS] for how, choose in ways.items()}
     steps = list(range(FIRST, LAST + 1, BATCH))
     out: dict[str, Any] = {
         "pool": len(pool[0]),

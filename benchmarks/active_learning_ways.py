@@ -19,14 +19,30 @@ on the test sentences. Writes benchmarks/results/active_learning_ways.json.
 """
 
 import argparse
+import functools
 import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from active_learning import BATCH, FIRST, LAST, SEEDS, TARGETS, Pool, interval, movies, needed, smooth
-from edge_runtime.queue.select import novelty, pick, uncertainty, worthwhile
+from active_learning import (
+    BATCH,
+    FIRST,
+    LAST,
+    SEEDS,
+    TARGETS,
+    Pool,
+    Rows,
+    as_the_queue,
+    at_random,
+    curve,
+    interval,
+    movies,
+    needed,
+    smooth,
+)
+from edge_runtime.queue.select import pick, uncertainty
 from numpy.typing import NDArray
 
 from compress.benchmark.host import host_facts
@@ -35,19 +51,20 @@ RESULTS = Path(__file__).parent / "results" / "active_learning_ways.json"
 WAYS = ("queue", "margin", "diverse", "badge", "cluster", "typical", "mixed")
 CHOOSING_SEEDS = (10, 11, 12, 13, 14)
 STRENGTH, CLUSTERS, SHORTLIST = 2.0, 100, 500
-Rows = NDArray[np.intp]
 
 
 def choose(
-    way: str, x: NDArray[np.float32], scores: NDArray[np.float64], clusters: Rows, rng: np.random.Generator
-) -> Rows:
-    """BATCH of the rows x (n, d) that are not yet labelled; scores (n,): the learner's logit."""
+    x: NDArray[np.float32], scores: NDArray[np.float64], rest: Rows, rng: np.random.Generator,
+    *, way: str, clusters: Rows,
+) -> Rows:  # fmt: skip
+    """BATCH of the rows x (n, d) that are not yet labelled; scores (n,): the learner's logit; rest: their rows in the
+    pool, of which `clusters` tells the groups."""
     logits = np.stack([-scores / 2, scores / 2], axis=1).astype(np.float32)
     margin = np.abs(scores)
     if way == "random":
-        return rng.choice(len(x), BATCH, replace=False)
+        return at_random(x, scores, rest, rng)
     if way == "queue":
-        return np.concatenate(worthwhile(uncertainty(logits), novelty(x), x, BATCH))
+        return as_the_queue(x, scores, rest, rng)
     if way == "margin":
         return np.argsort(margin)[:BATCH]
     if way == "diverse":
@@ -58,7 +75,7 @@ def choose(
         return plus_plus((1 - p)[:, None] * x, rng)
     if way == "cluster":
         short = np.argsort(margin)[: 10 * BATCH]
-        return in_turn(short, clusters[short])
+        return in_turn(short, clusters[rest[short]])
     if way == "typical":
         unit = x / np.linalg.norm(x, axis=1, keepdims=True)
         density = unit @ unit.mean(axis=0)
@@ -92,25 +109,6 @@ def in_turn(rows: Rows, clusters: Rows) -> Rows:
     return np.array(out)
 
 
-def curve(pool: Pool, way: str, seed: int, clusters: Rows) -> list[float]:
-    """As in active_learning.py: accuracy after FIRST, FIRST + BATCH, ..., LAST labels."""
-    from sklearn.linear_model import LogisticRegression
-
-    x, y, x_test, y_test = pool
-    rng = np.random.default_rng(seed)
-    labelled = rng.choice(len(x), FIRST, replace=False)
-    z = ((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-9)).astype(np.float32)
-    out = []
-    while True:
-        learner = LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-3).fit(x[labelled], y[labelled])
-        out.append(float(learner.score(x_test, y_test)))
-        if len(labelled) >= LAST:
-            return out
-        rest = np.setdiff1d(np.arange(len(x)), labelled)
-        new = choose(way, z[rest], learner.decision_function(x[rest]), clusters[rest], rng)
-        labelled = np.concatenate([labelled, rest[new]])
-
-
 def curves(pool: Pool, ways: tuple[str, ...], seeds: tuple[int, ...]) -> dict[str, list[list[float]]]:
     from sklearn.cluster import MiniBatchKMeans
 
@@ -118,7 +116,8 @@ def curves(pool: Pool, ways: tuple[str, ...], seeds: tuple[int, ...]) -> dict[st
     out = {}
     for way in ways:
         started = time.monotonic()
-        out[way] = [curve(pool, way, seed, clusters) for seed in seeds]
+        this = functools.partial(choose, way=way, clusters=clusters)
+        out[way] = [curve(pool, this, seed, STRENGTH) for seed in seeds]
         print(f"{way:8} mean {np.mean(out[way]):.4f}, at {LAST} {np.mean(out[way], axis=0)[-1]:.4f}, "
               f"{time.monotonic() - started:.0f} s", flush=True)  # fmt: skip
     return out

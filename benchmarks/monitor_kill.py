@@ -21,7 +21,6 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -34,9 +33,7 @@ from edge_runtime.queue.payload import decode
 from edge_runtime.queue.queue import read_items
 from edge_runtime.statistics import Statistics
 from random_bundle import SIDE, random_bundle
-from store_kill import finished, kill, start
-
-from compress.benchmark.host import host_facts
+from store_kill import finished, kill, save, start
 
 RESULTS = Path(__file__).parent / "results" / "monitor_kill.json"
 ROUND, KEPT, WORK_S = 20, 60, 0.5  # examples a flush, inputs in the queue, seconds within which the kill comes
@@ -186,14 +183,7 @@ def main() -> int:
         with closing(sqlite3.connect(scratch / "m.sqlite")) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         rows += check_exports(scratch / "m.sqlite", scratch, options.exports, moments)
-    found = Counter(f"{r['kind']}: {r['found']}" for r in rows)
-    failed = sum(bool(r["faults"]) for r in rows)
-    result = {"command": " ".join(["python", "benchmarks/monitor_kill.py", *sys.argv[1:]]), "label": "measured",
-              "kills": len(rows), "failed": failed, "found": dict(sorted(found.items())), "tries": rows,
-              "host": host_facts()}  # fmt: skip
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result["found"], indent=1), f"\n{failed} of {len(rows)} kills left something broken")
-    return 1 if failed else 0
+    return save(rows, RESULTS)
 
 
 if __name__ == "__main__":

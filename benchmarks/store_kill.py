@@ -28,6 +28,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import edge_runtime
 import numpy as np
@@ -163,12 +164,17 @@ def main() -> int:
                         print(f"{kind} {done}: {word} {wrong or ''}", flush=True)
                 shutil.rmtree(folder)
         site.shutdown()
+    return save(rows, RESULTS)
+
+
+def save(rows: list[dict[str, Any]], path: Path) -> int:
+    """Write what the kills of a benchmark left: kind, found, faults. 1 if one left something broken."""
     found = Counter(f"{r['kind']}: {r['found']}" for r in rows)
     failed = sum(bool(r["faults"]) for r in rows)
-    result = {"command": " ".join(["python", "benchmarks/store_kill.py", *sys.argv[1:]]), "label": "measured",
+    result = {"command": " ".join(["python", f"benchmarks/{path.stem}.py", *sys.argv[1:]]), "label": "measured",
               "kills": len(rows), "failed": failed, "found": dict(sorted(found.items())), "tries": rows,
               "host": host_facts()}  # fmt: skip
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["found"], indent=1), f"\n{failed} of {len(rows)} kills left something broken")
     return 1 if failed else 0
 

@@ -63,19 +63,24 @@ def accuracy(say: Callable[[Any], Any], data: Dataset) -> float:
     return float((np.array(answers) == split.y).mean())
 
 
-def timings(files: dict[str, Callable[[Any], Any]], length: int) -> dict[str, float]:
-    """Median over blocks of the median run, ms."""
-    ids = np.full((1, length), 1, np.int64)
-    blocks: dict[str, list[float]] = {name: [] for name in files}
-    for number in range(BLOCKS + 2):
+def in_turn(files: dict[str, Callable[[Any], Any]], ids: Any, blocks: int, runs: int) -> dict[str, list[float]]:
+    """Of each file the medians of its blocks of runs, ms: all files every round in random order, two rounds to warm."""
+    out: dict[str, list[float]] = {name: [] for name in files}
+    for number in range(blocks + 2):
         for name in random.sample(list(files), len(files)):
             times = []
-            for _ in range(RUNS):
+            for _ in range(runs):
                 began = time.perf_counter_ns()
                 files[name](ids)
                 times.append((time.perf_counter_ns() - began) / 1e6)
             if number > 1:
-                blocks[name].append(statistics.median(times))
+                out[name].append(statistics.median(times))
+    return out
+
+
+def timings(files: dict[str, Callable[[Any], Any]], length: int) -> dict[str, float]:
+    """Median over blocks of the median run, ms."""
+    blocks = in_turn(files, np.full((1, length), 1, np.int64), BLOCKS, RUNS)
     return {name: round(statistics.median(found), 4) for name, found in blocks.items()}
 
 

@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from text_int8 import in_turn
 
 import compress.export.onnx as onnx_export
 import compress.export.tflite_text as text_export
@@ -243,17 +243,7 @@ def work(folder: Path) -> None:
     files, out = runners(folder), {}
     for length in LENGTHS:
         ids = np.random.default_rng(length).integers(5, 1000, (1, length))
-        blocks: dict[str, list[float]] = {name: [] for name in files}
-        for number in range(BLOCKS + 2):
-            for name in random.sample(list(files), len(files)):
-                times = []
-                for _ in range(RUNS):
-                    began = time.perf_counter_ns()
-                    files[name](ids)
-                    times.append((time.perf_counter_ns() - began) / 1e6)
-                if number > 1:
-                    blocks[name].append(statistics.median(times))
-        out[length] = blocks
+        out[length] = in_turn(files, ids, BLOCKS, RUNS)
     print(json.dumps(out))
 
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from compress.export.lowering import Program, Step, Value
-
-PADDING_SCORE = np.float32(-1e4)  # as compress.model.module adds it: exp of it is zero in every float format
+from compress.model.graph import PADDING_SCORE
 
 
 class Writer(Protocol):
@@ -132,7 +131,7 @@ class TextWriter:
 
         def make() -> str:
             padding = self.w.node("Equal", [self.w.tensor(ids), self.w.constant(np.int64(self.pad_id))])
-            scores = self.w.node("Where", [padding, *map(self.w.constant, (PADDING_SCORE, np.float32(0)))])
+            scores = self.w.node("Where", [padding, *map(self.w.constant, (np.float32(PADDING_SCORE), np.float32(0)))])
             return self.w.node("Unsqueeze", [scores, self._numbers(1)])
 
         return self._once("padding", make)

@@ -15,8 +15,8 @@ from ai_edge_litert import schema_py_generated as schema
 from compress.errors import ExportError
 from compress.export.flatbuffer import Operator, Quantization, Tensor, pack_signatures
 from compress.export.lowering import Program, Step, Value
-from compress.export.onnx_text import PADDING_SCORE
 from compress.export.tflite_tensors import ACTIVATIONS, CONV_VERSION, Tensors, of_pixels
+from compress.model.graph import PADDING_SCORE
 
 INPUT, OUTPUT = "input_ids", "logits"
 _OP = schema.BuiltinOperator
@@ -139,7 +139,9 @@ class _Writer(Tensors):
 
         def make() -> int:
             padding = self._compared(_OP.EQUAL, schema.EqualOptionsT())
-            return self._reshape(self._mul(padding, self.constant(PADDING_SCORE.reshape(1))), 1, 1, 1, self.length)
+            return self._reshape(
+                self._mul(padding, self.constant(np.array([PADDING_SCORE], np.float32))), 1, 1, 1, self.length
+            )
 
         return self._once("mask", make)
 

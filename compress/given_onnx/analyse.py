@@ -140,8 +140,7 @@ def tensor_shapes(model: Any, feed: Mapping[str, NDArray[Any]]) -> dict[str, tup
         for dim, size in zip(value.type.tensor_type.shape.dim, feed[value.name].shape, strict=True):
             dim.Clear()
             dim.dim_value = size
-    for stale in (bound.graph.value_info,):
-        del stale[:]
+    del bound.graph.value_info[:]
     for output in bound.graph.output:
         for dim in output.type.tensor_type.shape.dim:
             dim.Clear()

@@ -42,6 +42,8 @@ LAYERS = ("conv2d", "linear", "embedding")  # what owns weights worth pruning an
 # Operators of text models that compute in float whatever comes in: they would lose most and take least time.
 FLOATING = ("embedding", "positions", "layer_norm", "gelu", "tanh", "attention", "token_mean", "first_token")
 
+PADDING_SCORE = -1e4  # added to a score of attention: no weight is left, and half precision can hold it
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 

@@ -9,13 +9,12 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compress.model.graph import Graph, Node
+from compress.model.graph import PADDING_SCORE, Graph, Node
 from compress.model.model import Model
 from compress.model.shapes import infer_shapes, parameter_shapes
 from compress.numerics.affine import MIN_SCALE, QMAX, weight_limit
 
 _MOMENTUM = 0.1  # of batch norm's running statistics
-PADDING_SCORE = -1e4  # added to a score of attention: no weight is left, and half precision can hold it
 
 
 class GraphModule(nn.Module):

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compress.errors import StageError
-from compress.model.graph import Graph
+from compress.model.graph import PADDING_SCORE, Graph
 from compress.model.model import Model
-from compress.model.module import PADDING_SCORE, GraphModule
+from compress.model.module import GraphModule
 from compress.model.shapes import Shape, features_of, infer_shapes
 from compress.recipe.schema import DistillConfig, LayerPair
 

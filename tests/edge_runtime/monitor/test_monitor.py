@@ -51,6 +51,16 @@ def test_counts_latency_and_classes_end_up_in_the_file(make, stream, tmp_path):
     assert found.latency.sum() == 300
 
 
+def test_an_alarm_is_told_though_the_queue_fails(make, stream, monkeypatch):
+    alarms = []
+    monitor = make(None, on_alarm=alarms.append)
+    monkeypatch.setattr(monitor.queue, "consider", lambda *_: 1 / 0)
+    stream(monitor, 1000, change=lambda x: x * np.float32(0.5))
+
+    assert alarms
+    assert "ZeroDivisionError" in monitor.problem
+
+
 def test_figures_of_an_unchanged_stream_are_calm_and_of_a_changed_one_are_not(make, stream):
     alarms = []
     monitor = make(None, on_alarm=alarms.append)

@@ -303,13 +303,13 @@ class Monitor:
         return True
 
     def _fold(self, *, wait: bool) -> None:
+        alarms: Sequence[Alarm] = ()
         try:
             alarms, described = self._process.fold(wait=wait)
             for batch in described:
                 self.queue.consider(batch, self.reference)
         except Exception as error:  # the app asked for a prediction, which it has; what could not be watched is told
             self.problem = f"some examples could not be described: {type(error).__name__}: {error}"[:300]
-            return
         self._tell(alarms)
 
     def _tell(self, alarms: Sequence[Alarm]) -> None:
