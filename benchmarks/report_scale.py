@@ -17,8 +17,8 @@ import numpy as np
 from compress.benchmark.host import host_facts
 from compress.evaluate.contrast import contrast
 from compress.evaluate.metrics import accuracy
-from compress.report.markdown import render as markdown
-from compress.report.page import render
+from compress.report.pages.run import render
+from compress.report.text.markdown import render as markdown
 from compress.result import Artefact, Result, load_result
 
 

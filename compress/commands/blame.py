@@ -23,9 +23,9 @@ def command(file: str, out: Path | None, examples: int, times: bool, fix: Path |
     from compress.blame.find import blame_artefact, write_fix
     from compress.blamed import save_blame
     from compress.compare.sides import find
-    from compress.report.blame_page import render
-    from compress.report.blame_text import markdown, terminal
     from compress.report.build import write_texts
+    from compress.report.pages.blame import render
+    from compress.report.text.blame import markdown, terminal
 
     found = find(file)
     console = Console()

@@ -34,8 +34,8 @@ def command(files: tuple[str, ...], out: Path, price: float | None, explain: int
     from compress.compare.sides import find
     from compress.compare.versus import versus
     from compress.report.build import write_texts
-    from compress.report.versus_page import render
-    from compress.report.versus_text import markdown, terminal
+    from compress.report.pages.versus import render
+    from compress.report.text.versus import markdown, terminal
     from compress.versus import save_versus
 
     found = versus([find(f) for f in files], explain)

@@ -83,7 +83,7 @@ def command(
     found = Measurement.of(bundle, other, {**measured.documents, **given}, measured.failures, watts)
     if out:
         from compress.report.build import write_texts
-        from compress.report.measurement_page import render as page
+        from compress.report.pages.measurement import render as page
 
         out.mkdir(parents=True, exist_ok=True)
         write_texts({"measurement.json": found.text(), "measurement.html": page(found.to_json())}, out)

@@ -75,8 +75,8 @@ def command(
 
         console.print(render(open_all(model, options)))
         return
-    from compress.report.given_page import write_reports
-    from compress.report.given_text import table
+    from compress.report.pages.given import write_reports
+    from compress.report.text.given import table
 
     def progress(note: str) -> None:
         if not quiet:

@@ -16,10 +16,10 @@ def command(run_folder: Path) -> None:
     """
     from rich.console import Console
 
-    from compress.report.watched import is_monitor_file
+    from compress.report.facts.watched import is_monitor_file
 
     if is_monitor_file(run_folder):
-        from compress.report.watch_page import write_watch_report
+        from compress.report.pages.watch import write_watch_report
 
         click.echo(write_watch_report(run_folder))
         return
@@ -39,8 +39,8 @@ def _is_quantized(path: Path) -> bool:
 
 def _quantized(path: Path) -> tuple[Any, tuple[Path, ...]]:
     from compress.quantize_result import load
-    from compress.report.given_page import write_reports
-    from compress.report.given_text import table
+    from compress.report.pages.given import write_reports
+    from compress.report.text.given import table
 
     result = load(path)
     return table(result), write_reports(result, path.parent)
@@ -48,7 +48,7 @@ def _quantized(path: Path) -> tuple[Any, tuple[Path, ...]]:
 
 def _ran(path: Path) -> tuple[Any, tuple[Path, ...]]:
     from compress.report.build import write_reports
-    from compress.report.table import render
+    from compress.report.text.terminal import render
     from compress.result import load_result
 
     result = load_result(path)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from compress.errors import UsageError
-from compress.report import markdown, page
+from compress.report.pages import run as page
+from compress.report.text import markdown
 from compress.result import Result
 
 

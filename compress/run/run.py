@@ -17,7 +17,7 @@ from compress.plan.plan import make_plan
 from compress.plan.target import load_target
 from compress.recipe.schema import Recipe
 from compress.report.build import write_reports
-from compress.report.table import render
+from compress.report.text.terminal import render
 from compress.result import Result, save_result
 from compress.run import record
 from compress.run.assemble import artefact_row, data_facts

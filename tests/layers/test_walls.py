@@ -44,6 +44,15 @@ MAY_IMPORT = {
     "run": {"errors", "plan", "recipe", "stages", "model", "data", "export", "evaluate",
             "benchmark", "devices", "report", "result", "comparison", "compare", "tokenized"},
 }  # fmt: skip
+REPORT = {  # inside the reports: who may import whom
+    "words": set(),
+    "facts": {"words"},
+    "html": {"words"},
+    "charts": {"words", "html"},
+    "sections": {"words", "facts", "html", "charts"},
+    "text": {"words", "facts"},
+    "pages": {"words", "facts", "html", "charts", "sections", "text", "build"},
+}
 LIGHT_MODULES = [
     "compress",
     "compress.cli",
@@ -83,6 +92,16 @@ def test_a_room_imports_only_what_the_map_allows(room):
 
     assert files
     assert crossings(room, MAY_IMPORT[room], files) == []
+
+
+@pytest.mark.parametrize("part", REPORT)
+def test_a_part_of_the_reports_imports_only_what_stands_below_it(part):
+    folder = ROOT / "compress" / "report" / part
+    files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    found = {n.split(".")[2] for f in files for n in imports_of(f) if n.startswith("compress.report.")}
+
+    assert files
+    assert found <= REPORT[part] | {part}
 
 
 def test_every_room_stands_in_the_map():

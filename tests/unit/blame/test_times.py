@@ -20,7 +20,7 @@ from compress.model.model import Model
 from compress.model.nets import build_net
 from compress.model.rewrite import drop_quantizers
 from compress.recipe.schema import DataConfig
-from compress.report.blame_page import render
+from compress.report.pages.blame import render
 from tests.unit.export.nets import inputs, quantized, random_model
 
 QUICK = Profile(processes=2, seconds=0.02, warmup_s=0.01, min_runs=5, starts=0, throughput_s=0.0)

@@ -5,7 +5,7 @@ import pytest
 
 from compress.errors import CompressError
 from compress.evaluate.contrast import contrast
-from compress.report import page_compare, page_groups
+from compress.report.sections import depth, groups
 
 NAMES = ("a.onnx", "b.onnx")
 
@@ -20,7 +20,7 @@ def pair(n, classes, seed=0):
 
 
 def drawn(c):
-    parts = (page_compare.scores, page_compare.slices, page_groups.groups, page_compare.calibration)
+    parts = (depth.scores, depth.slices, groups.groups, depth.calibration)
     return "".join(str(p(c) or "") for p in parts)
 
 

@@ -11,7 +11,7 @@ from compress.given_onnx.compare import fidelity
 from compress.given_onnx.judge import Limits, choose_judge, complaint
 from compress.given_onnx.opened import Options, open_all
 from compress.given_onnx.run import quantize_file
-from compress.report.given_text import cells, markdown
+from compress.report.text.given import cells, markdown
 from tests.unit.onnx_file import nets
 
 RNG = np.random.default_rng(1)

@@ -20,8 +20,8 @@ from compress.onnx_file.lookups import with_lookups
 from compress.onnx_file.open import open_onnx
 from compress.onnx_file.prepare import prepare
 from compress.quantize_result import FileRow, load
-from compress.report.given_page import render, write_reports
-from compress.report.given_text import markdown
+from compress.report.pages.given import render, write_reports
+from compress.report.text.given import markdown
 from compress.result import Latency
 from tests.unit.onnx_file import nets
 from tests.unit.onnx_file.test_lookups import one_hot_net

@@ -22,9 +22,11 @@ from test_measurement_page import page as measurement_page
 from test_watch_page import written  # noqa: F401  (a fixture)
 
 from compress.blamed import Blame, LayerBlame, Mixed
-from compress.report import blame_page, page, versus_page
-from compress.report.watch_page import render as render_watched
-from compress.report.watched import read_watched
+from compress.report.facts.watched import read_watched
+from compress.report.pages import blame as blame_page
+from compress.report.pages import run as page
+from compress.report.pages import versus as versus_page
+from compress.report.pages.watch import render as render_watched
 from compress.versus import Side, Versus
 
 

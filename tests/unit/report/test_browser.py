@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import samples
 
-from compress.report import page
+from compress.report.pages import run as page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (

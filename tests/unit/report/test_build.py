@@ -70,7 +70,7 @@ def test_damaged_and_foreign_results_are_explained(tmp_path: Path, change: objec
 
 def test_a_report_needs_no_heavy_library() -> None:
     code = (
-        "import sys; import compress.report.build, compress.report.table;"
+        "import sys; import compress.report.build, compress.report.text.terminal;"
         "print([m for m in ('torch', 'numpy', 'onnx', 'onnxruntime', 'edge_runtime') if m in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

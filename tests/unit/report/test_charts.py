@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress.report import words
-from compress.report.axes import Axis, fit
-from compress.report.plots import Strip, curve, strips
-from compress.report.scatter import Point, frontier, place_labels, scatter, text_width
+from compress.report.charts.axes import Axis, fit
+from compress.report.charts.plots import Strip, curve, strips
+from compress.report.charts.scatter import Point, frontier, place_labels, scatter, text_width
 
 positive = st.floats(1e-3, 1e9)
 

@@ -2,8 +2,8 @@ import pytest
 import samples
 
 from compress.errors import UsageError
-from compress.report.facts import facts
-from compress.report.verdict import margin
+from compress.report.facts.run import facts
+from compress.report.facts.verdict import margin
 from compress.result import BudgetRow
 
 

@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 import samples
 
-from compress.report import markdown
+from compress.report.text import markdown
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.report.markup import Markup, join, number, tag, with_code
+from compress.report.html.markup import Markup, join, number, tag, with_code
 
 
 def test_text_and_attributes_are_escaped_and_markup_is_not() -> None:

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from compress.report.measurement_page import render
+from compress.report.pages.measurement import render
 
 
 def model(p50=0.5, **changes):

@@ -11,7 +11,9 @@ import samples
 from pydantic import ValidationError
 from rich.console import Console
 
-from compress.report import markdown, page, table
+from compress.report.pages import run as page
+from compress.report.text import markdown
+from compress.report.text import terminal as table
 from compress.result import Result
 
 

@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 import pytest
 import samples
 
-from compress.report import page, words
-from compress.report.page_evidence import series
+from compress.report import words
+from compress.report.pages import run as page
+from compress.report.sections.evidence import series
 
 VOID = {"meta", "br", "hr"}
 

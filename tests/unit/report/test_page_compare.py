@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import samples
 
-from compress.report import page, page_compare, page_flips, page_groups
-from compress.report.markup import tag
+from compress.report.html.markup import tag
+from compress.report.pages import run as page
+from compress.report.sections import depth, flips, groups
 
 
 def drawn(c):
-    parts = (page_compare.calibration, page_compare.scores, page_compare.slices, page_compare.invariance)
-    return "".join(str(p(c) or "") for p in (*parts, page_groups.groups, page_flips.flips))
+    parts = (depth.calibration, depth.scores, depth.slices, depth.invariance)
+    return "".join(str(p(c) or "") for p in (*parts, groups.groups, flips.flips))
 
 
 @pytest.mark.parametrize("name", contrasts.CONTRASTS)
@@ -43,28 +44,28 @@ def test_the_words_follow_the_numbers():
     quiet = c.model_copy(update={"slices": tuple(s.model_copy(update={"hurt": False}) for s in c.slices)})
     loud = c.model_copy(update={"slices": (c.slices[0].model_copy(update={"hurt": True}), *quiet.slices[1:])})
 
-    assert f"None of {len(c.slices)} slices was hurt beyond chance." in page_compare.slices(quiet)
-    assert f"1 of {len(c.slices)} slices were hurt beyond chance." in page_compare.slices(loud)
-    assert f"{c.paired.lost} answers were lost and {c.paired.gained} gained" in page_flips.flips(c)
+    assert f"None of {len(c.slices)} slices was hurt beyond chance." in depth.slices(quiet)
+    assert f"1 of {len(c.slices)} slices were hurt beyond chance." in depth.slices(loud)
+    assert f"{c.paired.lost} answers were lost and {c.paired.gained} gained" in flips.flips(c)
 
 
 def test_no_change_and_no_slices_are_said_so():
     c = contrasts.images()
     same = c.model_copy(update={"flips": (), "slices": ()})
 
-    assert "No answer changed." in page_flips.flips(same)
-    assert "No slice holds enough examples." in page_compare.slices(same)
+    assert "No answer changed." in flips.flips(same)
+    assert "No slice holds enough examples." in depth.slices(same)
 
 
 def test_invariance_is_called_worse_only_when_shown():
     c = contrasts.images()
     rows = [r.model_copy(update={"difference_points": -3.0, "ci95_points": (-6.0, 1.0)}) for r in c.invariance]
 
-    assert "beyond chance" in page_compare.invariance(c.model_copy(update={"invariance": tuple(rows)}))
+    assert "beyond chance" in depth.invariance(c.model_copy(update={"invariance": tuple(rows)}))
     rows[0] = rows[0].model_copy(update={"difference_points": -9.0, "ci95_points": (-12.0, -4.0)})
-    worse = page_compare.invariance(c.model_copy(update={"invariance": tuple(rows)}))
+    worse = depth.invariance(c.model_copy(update={"invariance": tuple(rows)}))
     assert "shift 1 pixel changes answers 9.0 points more often" in worse
-    assert page_compare.invariance(c.model_copy(update={"invariance": ()})) is None
+    assert depth.invariance(c.model_copy(update={"invariance": ()})) is None
 
 
 def test_a_run_with_a_comparison_links_to_its_parts():
@@ -91,12 +92,12 @@ def test_ten_thousand_examples_stay_a_small_page():
 def test_groups_stand_side_by_side_with_the_gaps_between_them():
     c = contrasts.grouped()
     even = tuple(g.model_copy(update={"wider": False}) for g in c.gaps)
-    quiet = page_groups.groups(c.model_copy(update={"gaps": even}))
+    quiet = groups.groups(c.model_copy(update={"gaps": even}))
     worst = c.gaps[0].model_copy(update={"wider": True})
-    loud = page_groups.groups(c.model_copy(update={"gaps": (worst, *c.gaps[1:])}))
+    loud = groups.groups(c.model_copy(update={"gaps": (worst, *c.gaps[1:])}))
 
     assert f"None of {len(c.gaps)} gaps between groups grew beyond chance." in quiet
     assert f"1 of {len(c.gaps)} gaps between groups grew beyond chance." in loud
     assert "rates of yes" in quiet
     assert "True positive rate of yes" in quiet
-    assert page_groups.groups(contrasts.images()) is None
+    assert groups.groups(contrasts.images()) is None

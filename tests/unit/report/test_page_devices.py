@@ -2,10 +2,10 @@ import re
 
 from samples import good
 
-from compress.report.facts import facts
-from compress.report.markdown import render as markdown
-from compress.report.page import render
-from compress.report.page_devices import devices
+from compress.report.facts.run import facts
+from compress.report.pages.run import render
+from compress.report.sections.devices import devices
+from compress.report.text.markdown import render as markdown
 from compress.result import DeviceRow, Energy
 
 

@@ -6,7 +6,8 @@ import pytest
 import samples
 from rich.console import Console
 
-from compress.report import table, words
+from compress.report import words
+from compress.report.text import terminal as table
 from compress.result import Result
 
 

@@ -8,8 +8,9 @@ import samples
 from rich.console import Console
 
 from compress.errors import UsageError
-from compress.report import versus_page, versus_text
-from compress.report.versus_facts import lines
+from compress.report.facts.versus import lines
+from compress.report.pages import versus as versus_page
+from compress.report.text import versus as versus_text
 from compress.result import Energy
 from compress.versus import Side, Versus, energy_unlike, load_versus, save_versus, unlike
 

@@ -15,9 +15,9 @@ from test_browser import open_page
 
 from compress.cli import main
 from compress.errors import UsageError
-from compress.report.timeline import Line, timeline
-from compress.report.watch_page import render
-from compress.report.watched import MOST_POINTS, is_monitor_file, read_watched
+from compress.report.charts.timeline import Line, timeline
+from compress.report.facts.watched import MOST_POINTS, is_monitor_file, read_watched
+from compress.report.pages.watch import render
 
 LABELS = ("cat</script>", "<b>dog</b>", "owl")
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import samples  # noqa: E402
 
-from compress.report import markdown  # noqa: E402
+from compress.report.text import markdown  # noqa: E402
 
 
 def write(folder: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Drawings: axes, scatter charts, time series, bars and curves."""

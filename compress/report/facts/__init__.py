@@ -1,0 +1,1 @@
+"""What the reports say, worked out once: no layout."""

@@ -1,0 +1,69 @@
+"""What `compress blame` prints, and the same as Markdown."""
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from compress.blamed import Blame, LayerBlame
+from compress.report import words
+from compress.report.text.markdown import escape, table
+
+HEADS = ("Layer", "Alone, KL", "Without it, KL", "Output", "Weights", "Clipped", "Time", "In float")
+
+
+def summary(b: Blame) -> str:
+    """One sentence on the whole file."""
+    points = words.points(100 * (b.top1 - b.float_top1))
+    return (
+        f"{words.one_line(b.artefact)}: {words.percent(b.top1)} on {b.count:,} validation examples, in float "
+        f"{words.percent(b.float_top1)} ({points} points); divergence {words.significant(b.kl, 2)} nats"
+    )
+
+
+def terminal(b: Blame) -> Group:
+    """Something that `rich` can print: the worst layers first."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for i, head in enumerate(HEADS):
+        wide = max((len(r.name) for r in b.layers), default=0) if i == 0 else 0
+        grid.add_column(head, justify="left" if i == 0 else "right", no_wrap=i == 0, min_width=min(wide, 24))
+    for row in ranked(b):
+        grid.add_row(*map(Text, cells(row)), style="red" if row.findings else "")
+    parts: list[Text | Table] = [Text(summary(b), style="bold"), Text(), grid, Text()]
+    parts += [Text(words.one_line(line)) for line in (*b.advice, *timing(b))]
+    return Group(*parts)
+
+
+def markdown(b: Blame) -> str:
+    """GitHub-flavoured Markdown, ending in one newline."""
+    rows = [[escape(c) for c in cells(r)] for r in ranked(b)]
+    advice = "\n".join(f"- {escape(line)}" for line in (*b.advice, *timing(b)))
+    return f"## Blame\n\n{escape(summary(b))}.\n\n{table(HEADS, rows, 1)}\n\n{advice}\n"
+
+
+def timing(b: Blame) -> tuple[str, ...]:
+    """What the whole takes, and why single layers have no time where they have none."""
+    if b.milliseconds is None or b.float_milliseconds is None:
+        return ()
+    whole = f"Time: {words.milliseconds(b.milliseconds)} in int8, {words.milliseconds(b.float_milliseconds)} in float"
+    return (f"{whole}; one example, one thread, this machine. In float: slower by so much with this layer in float.",
+            *(() if any(r.milliseconds is not None for r in b.layers) else (f"{b.profile}.",)))  # fmt: skip
+
+
+def ranked(b: Blame) -> list[LayerBlame]:
+    """Those with something wrong first, then by what comes back without the layer."""
+    return sorted(b.layers, key=lambda r: (not r.findings, -(b.kl - r.without_kl), -r.alone_kl))
+
+
+def cells(row: LayerBlame) -> list[str]:
+    """One line of the table."""
+    time = "–" if row.milliseconds is None else f"{1000 * row.milliseconds:.1f} µs"
+    return [
+        words.one_line(row.name),
+        words.significant(row.alone_kl, 2),
+        words.significant(row.without_kl, 2),
+        "–" if row.output_sqnr_db is None else f"{row.output_sqnr_db:.0f} dB",
+        f"{row.weight_sqnr_db:.0f} dB",
+        words.percent(row.clipped, 1),
+        time,
+        "–" if row.saves_ms is None else f"{1000 * row.saves_ms:+.1f} µs",
+    ]

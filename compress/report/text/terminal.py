@@ -1,0 +1,144 @@
+"""The terminal report. Fits 80 columns, says more on wider terminals, and survives pipes, NO_COLOR and plain ASCII."""
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from compress.report import words
+from compress.report.facts.rows import Row
+from compress.report.facts.run import Facts, facts
+from compress.report.facts.verdict import margin
+from compress.result import BudgetRow, Result
+
+_STYLE = {"good": "green", "care": "yellow", "bad": "bold red"}
+_WIDE = 112  # columns from which intervals stand beside their numbers, not below
+
+
+def render(result: Result) -> "Report":
+    """Something that `rich` can print.
+
+    Raises:
+        UsageError: the result holds no artefact, or names a shipped one that it does not hold.
+    """
+    return Report(facts(result))
+
+
+class Report:
+    """Lays itself out for the console it is printed on."""
+
+    def __init__(self, found: Facts) -> None:
+        self._facts = found
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield _Layout(self._facts, options.max_width, options.ascii_only).everything()
+
+
+class _Layout:
+    """One drawing: knows the width and whether only ASCII can be shown."""
+
+    def __init__(self, found: Facts, width: int, ascii_only: bool) -> None:
+        self.facts, self.width, self.ascii = found, width, ascii_only
+
+    def text(self, text: str, style: str = "") -> Text:
+        """Never parsed as rich markup: names may contain brackets."""
+        plain = words.one_line(text) if "\n" not in text else "\n".join(map(words.one_line, text.split("\n")))
+        plain = plain.replace("\u202f", " ")
+        return Text(words.ascii_only(plain) if self.ascii else plain, style=style)
+
+    def everything(self) -> Group:
+        f, v = self.facts, self.facts.verdict
+        parts: list[Text | Table] = [
+            self.text(v.headline, "bold"),
+            Text(),
+            self.files(),
+            Text(),
+            *self.steps(),
+            self._lines(
+                ("Budget", v.budget_grade, v.budget if not any(not b.ok for b in f.result.budget) else "Missed."),
+                *(self._promise(b) for b in f.result.budget),
+                *(("Ledger", "bad", f"{words.hop(h.name, h.source, h.target)}: {h.reason}") for h in f.breaches),
+                *(("Flag", "care", flag) for flag in f.result.flags),
+                *((("Accuracy", "", v.accuracy),) if v.accuracy else ()),
+                ("Trust", v.trust_grade, v.trust),
+                ("Ships", "", f"{v.ships}: {f.result.shipped_reason}."),
+            ),
+        ]
+        return Group(*parts)
+
+    def _promise(self, b: BudgetRow) -> tuple[str, str, str]:
+        at_most = words.quantity(b.limit, b.unit)
+        text = f"{words.sentence(b.name)} {words.quantity(b.value, b.unit)}, at most {at_most}: {margin(b)}"
+        return ("  ✓", "good", text) if b.ok else ("  ✗", "bad", text)
+
+    def _lines(self, *lines: tuple[str, str, str]) -> Table:
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(overflow="fold")
+        grid.add_column(overflow="fold")
+        for term, grade, text in lines:
+            indent = "  " if term.startswith("  ") else ""
+            grid.add_row(Text(indent) + self.text(term, _STYLE.get(grade, "bold")), self.text(text))
+        return grid
+
+    def files(self) -> Table:
+        wide = self.width >= _WIDE
+        table = Table(
+            box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="dim", show_edge=False
+        )
+        table.add_column(self.text("File"), overflow="fold", min_width=14)
+        for head in ("Accuracy", "Points", "Size", "Smaller", "p50 ms", "Faster", "Int/\nfloat"):
+            table.add_column(self.text(head), justify="right", no_wrap=True, vertical="top")
+        for r in self.facts.rows:
+            table.add_row(*self._row(r, wide), style="bold" if r.is_shipped else "")
+        return table
+
+    def _row(self, r: Row, wide: bool) -> list[Text]:
+        acc, paired, found = r.accuracy, r.artefact.paired, r.latency
+        name = self.text(r.role)
+        if r.is_shipped:
+            name.append(" (ships)")
+        name.append("\n").append_text(self.text(r.id, "not bold dim"))
+        recall = f"{100 * acc.ci95[0]:.1f}–{100 * acc.ci95[1]:.1f}" if acc else ""
+        points = "–".join(words.points(v, 1) for v in paired.ci95_points).replace("–", "…") if paired else ""
+        speed = (
+            "–".join(map(words.significant, found.ratio_ci95))
+            if found and found.ratio_ci95 and not r.is_teacher
+            else ""
+        )
+        worse = "red" if paired and paired.ci95_points[1] < 0 else ""
+        return [
+            name,
+            self._both(words.percent(acc.top1) if acc else "–", recall, wide),
+            self._both(words.points(paired.difference_points) if paired else "–", points, wide, worse),
+            self.text(words.size(r.artefact.size_bytes)),
+            self.text(words.times(r.size_ratio), "" if r.size_ratio >= 1 else "red"),
+            self.text(words.significant(found.p50_ms) if found else "–"),
+            self._both(words.times(r.speed) if r.speed else "–", speed, wide, "red" if r.speed and r.speed < 1 else ""),
+            self.text(f"{r.integer}/{r.float}"),
+        ]
+
+    def _both(self, value: str, more: str, wide: bool, style: str = "") -> Text:
+        """A number and its interval: beside it where there is room, else below."""
+        out = self.text(value, style)
+        if more:
+            out.append(" " if wide else "\n").append_text(self.text(more, "not bold dim"))
+        return out
+
+    def steps(self) -> list[Text | Table]:
+        """What each step gained and cost, against the step before."""
+        if len(self.facts.steps) < 2:
+            return []
+        lines = []
+        for s in self.facts.steps[1:]:
+            said = [s.row.changed]
+            if s.accuracy_points is not None:
+                said.append(f"{words.points(s.accuracy_points)} points")
+            said += [
+                f
+                for f in (
+                    words.factor(s.size_factor, "smaller", "larger"),
+                    words.factor(s.speed_factor, "faster", "slower"),
+                )
+                if f != "–"
+            ]
+            lines.append((s.name, "", "; ".join(said)))
+        return [self._lines(*lines), Text()]
