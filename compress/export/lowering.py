@@ -21,6 +21,7 @@ Activation = Literal["", "relu", "relu6"]
 _ACTIVATIONS = ("relu", "relu6")
 _KEEPING = ("max_pool", "flatten", *_ACTIVATIONS)  # only move or clip values: they stay on the grid they come on
 _LARGEST_RATIO = 128.0  # of an accumulator's unit to the output's; XNNPACK refuses to load 256
+_ON_GRID = 0.01  # of a step: nearer to a grid's number than this is on it
 _LARGEST_BIAS = 2.0**30  # leaves the 32-bit accumulator as much room for the sum of products
 
 
@@ -38,6 +39,12 @@ class Grid:
     def clips_as(self, activation: Activation) -> bool:
         """True if quantizing alone cuts off what the activation would."""
         return self.zero_point == 0 and (activation == "relu" or self.quantize(6.0) == 255)
+
+    @property
+    def holds_six(self) -> bool:
+        """True if 6 is one of its numbers, or beyond them."""
+        steps = 6.0 / float(self.scale)
+        return steps + self.zero_point >= 255 or abs(steps - round(steps)) < _ON_GRID
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +163,10 @@ class _Lowering:
         elif node.op == "quantize":
             self._quantize(node, inputs[0])
         elif node.op in _KEEPING:
-            self._emit(node, inputs, inputs[0].grid)
+            (x,) = inputs
+            if node.op == "relu6" and x.grid is not None and not x.grid.holds_six:
+                x = self._as_float(x)  # the number nearest to 6 is as far off as the grid is coarse
+            self._emit(node, (x,), x.grid)
         else:
             self._compute(node, inputs)
 

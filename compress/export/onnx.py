@@ -162,8 +162,9 @@ class _Writer:
         if not lanes or step.attrs["groups"] > 1:
             return step
         wide = replace(x, name=f"{x.name}+", shape=(x.shape[0] + lanes, *x.shape[1:]))
-        amounts = self.constant(np.array([0, 0, 0, 0, 0, lanes, 0, 0], np.int64))
-        self.node("Pad", [self.tensor(x), amounts], self.tensor(wide))
+        if wide.name not in self.tensors:  # several may read the image
+            amounts = self.constant(np.array([0, 0, 0, 0, 0, lanes, 0, 0], np.int64))
+            self.node("Pad", [self.tensor(x), amounts], self.tensor(wide))
         weight = np.pad(p.weight, ((0, 0), (0, lanes), (0, 0), (0, 0)))
         return replace(step, inputs=(wide,), parameters=replace(p, weight=weight))
 

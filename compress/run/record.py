@@ -4,7 +4,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 TRAINING = ("torch", "accelerate", "numpy")
-ONNX = ("onnx", "numpy")
+ONNX = ("onnx", "onnxruntime", "numpy")  # onnxruntime also counts what the file holds
 TFLITE = ("ai-edge-litert", "flatbuffers", "numpy")
 ENGINES = {"onnx": ("onnxruntime", "numpy"), "tflite": ("ai-edge-litert", "numpy")}
 SHOWN = ("torch", "accelerate", "numpy", "onnx", "onnxruntime", "ai-edge-litert", "safetensors", "pydantic")

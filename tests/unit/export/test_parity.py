@@ -266,6 +266,41 @@ def test_a_channel_pruned_to_zero_keeps_its_bias():
         assert steps(int8, got, want).max() < 2.01
 
 
+def test_two_convolutions_read_the_image():
+    """Both are widened to four channels; the image is filled up once."""
+    net = Net(1, 8, 8)
+    wide, narrow = net.conv(4, 3, 1, 1, x="input"), net.conv(4, 1, x="input")
+    net.add("add", wide, narrow)
+    net.add("relu")
+    net.add("global_avg_pool")
+    net.linear(3)
+    model = net.model()
+    x = inputs(model, 16)
+    int8 = quantized(model, x)
+    want, ort = logits(int8, x), to_onnx(int8, name="m")
+    assert steps(int8, run_onnx(ort, x), want).max() < 1.01
+    assert steps(int8, run_tflite(to_tflite(int8, name="m"), x), want).max() < 2.01
+    assert count_onnx(ort).operators["Pad"] == 1
+    assert set(count_onnx(ort).layer_kernels.values()) == {"integer"}
+
+
+def test_six_is_cut_off_exactly_though_the_grid_before_it_is_coarse():
+    """Behind the pooling it has no convolution of its own; of that one's grid the number nearest to 6 may be 0."""
+    net = Net(1, 6, 6)
+    net.conv(2, 1)
+    net.pool("max_pool", 2, 2)
+    net.add("relu6")
+    net.add("global_avg_pool")
+    net.linear(3)
+    model = net.model()
+    x = 5000 * inputs(model, 16)
+    int8 = quantized(model, x)
+    assert float(int8.weights["conv2d1_q.scale"]) > 12.0
+    want = logits(int8, x)
+    assert steps(int8, run_onnx(to_onnx(int8, name="m"), x), want).max() < 2.01
+    assert steps(int8, run_tflite(to_tflite(int8, name="m"), x), want).max() < 2.01
+
+
 @pytest.mark.parametrize(("name", "args"), [("resnet8", {"widths": [8, 12, 16], "kernel": 7}),
                                             ("ds-cnn", {"width": 16, "kernel": 9})])  # fmt: skip
 def test_one_dimensional_nets_on_windows(name, args):
