@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import re
 import stat
@@ -196,10 +197,8 @@ def read_npy(data: bytes) -> NDArray[Any]:
         raise ValueError(f"it holds dtype {descr}, not plain numbers")
     dtype = np.dtype(descr)
     shape = tuple(int(d) for d in dimensions.split(",") if d.strip())
-    count = 1
-    for d in shape:
-        count *= d
-    if len(shape) > 16 or count * dtype.itemsize != len(data) - body:
+    count = math.prod(shape)
+    if len(shape) > 16 or max(shape, default=0) > LARGEST_FILE_BYTES or count * dtype.itemsize != len(data) - body:
         raise ValueError(f"shape {shape} of {dtype} does not fit {len(data) - body:,} bytes")
     array = np.frombuffer(data, dtype, count, body) if count else np.empty(0, dtype)
     array = array.reshape(shape, order="F" if fortran == "True" else "C")

@@ -20,6 +20,8 @@ from edge_runtime.serve.problems import Problem
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from numpy.typing import NDArray
+
     from edge_runtime.kinds import AnyPreprocessing
 
 MOST_EXAMPLES = 1024
@@ -51,7 +53,7 @@ def _examples(kind: str, parts: list[bytes], takes: AnyPreprocessing, *, batch: 
             examples = _from_json(parts[0], takes, batch=batch)
         elif kind == NPY:
             array = _npy(parts[0], "body")
-            examples = list(array) if batch and array.ndim else [array]
+            examples = _rows(array) if batch and array.ndim else [array]
         elif kind in IMAGE_TYPES and not batch:
             examples = [_image(parts[0], takes, "body")]
         elif kind == "text/plain" and not batch and takes.kind == "text":
@@ -62,10 +64,19 @@ def _examples(kind: str, parts: list[bytes], takes: AnyPreprocessing, *, batch: 
             raise Problem(415, f"content type {ascii(kind)[:80]}", "Content-Type", _types(takes, batch=batch))
     except InputError as error:
         raise Problem(422, error.what, error.where, error.fix) from error
-    if not 1 <= len(examples) <= MOST_EXAMPLES or (not batch and len(examples) > 1):
-        limit = f"1 to {MOST_EXAMPLES} examples" if batch else "one example; /v1/predict_batch takes several"
-        raise Problem(422, f"{len(examples)} examples", "body", f"send {limit}")
+    _want(len(examples), MOST_EXAMPLES if batch else 1)
     return examples
+
+
+def _rows(array: NDArray[Any]) -> list[Any]:
+    _want(len(array), MOST_EXAMPLES)  # before each row becomes an object: a header alone can claim a billion empty ones
+    return list(array)
+
+
+def _want(count: int, most: int) -> None:
+    if not 1 <= count <= most:
+        limit = f"1 to {most} examples" if most > 1 else "one example; /v1/predict_batch takes several"
+        raise Problem(422, f"{count} examples", "body", f"send {limit}")
 
 
 def _types(takes: AnyPreprocessing, *, batch: bool) -> str:
@@ -88,17 +99,21 @@ def _from_json(body: bytes, takes: AnyPreprocessing, *, batch: bool) -> list[Any
         raise Problem(422, f'want an object with the one key "{key}", got {has or "an empty one"}', "body",
                       f'send {{"{key}": ...}} with {takes.describe()}')  # fmt: skip
     value = doc[key]
+    plain = body.count(b'"') == 2  # of the key: no string stands anywhere else
     if not batch:
-        return [_value(value, takes, "input")]
+        return [_value(value, takes, "input", plain)]
     if not isinstance(value, list):
         raise Problem(422, f"inputs is no list but {type(value).__name__}", "inputs", "send a list of examples")
     if len(value) > MOST_EXAMPLES:
         raise Problem(422, f"{len(value)} examples", "inputs", f"send at most {MOST_EXAMPLES}")
-    return [_value(v, takes, f"inputs[{i}]") for i, v in enumerate(value)]
+    return [_value(v, takes, f"inputs[{i}]", plain) for i, v in enumerate(value)]
 
 
-def _value(value: Any, takes: AnyPreprocessing, where: str) -> Any:
-    """One example out of JSON; texts stay as they are, so that no string is ever taken for a path."""
+def _value(value: Any, takes: AnyPreprocessing, where: str, plain: bool) -> Any:
+    """One example out of JSON; texts stay as they are, so that no string is ever taken for a path.
+
+    plain: whether it is known to hold no strings.
+    """
     if takes.kind == "text":
         if not isinstance(value, str):
             raise Problem(422, f"got {type(value).__name__}, not a text", where, "send a string")
@@ -110,21 +125,33 @@ def _value(value: Any, takes: AnyPreprocessing, where: str) -> Any:
             raise Problem(422, f"not base64: {error}", where, "encode the image file's bytes as base64") from error
         return _image(data, takes, where)
     if takes.kind == "tensors" and isinstance(value, dict):
-        return {name: _array(v, f"{where}.{ascii(name)[:40]}") for name, v in value.items()}
+        return {name: _array(v, f"{where}.{ascii(name)[:40]}", plain) for name, v in value.items()}
     if not isinstance(value, list):
         fix = f"this model takes {takes.describe()}"
         raise Problem(422, f"got {type(value).__name__}, not a list of numbers", where, fix)
-    return _array(value, where)
+    return _array(value, where, plain)
 
 
-def _array(value: Any, where: str) -> Any:
+def _array(value: Any, where: str, plain: bool) -> Any:
     try:
-        array = np.asarray(value)
+        array = np.asarray(value if plain else _without_strings(value, where))
     except ValueError as error:
         raise Problem(422, "rows of different lengths", where, "send rows of one length") from error
     if array.dtype.kind not in "uif":
         raise Problem(422, "something in it is not a number", where, "send numbers, and no larger than 64 bits")
     return array
+
+
+def _without_strings(value: Any, where: str) -> Any:
+    """The value. Strings in it would all be made as wide as the longest one: gigabytes of a small body."""
+    inside = [value]
+    while inside:
+        item = inside.pop()
+        if isinstance(item, list):
+            inside += item
+        elif isinstance(item, (str, dict)):
+            raise Problem(422, "something in it is not a number", where, "send numbers, and no larger than 64 bits")
+    return value
 
 
 def _npy(data: bytes, where: str) -> Any:

@@ -12,7 +12,8 @@ class Door:
     """Checks a request's headers.
 
     tokens: any of them is good. local: without tokens, whether only Host names of this machine are served. A web page
-    from elsewhere can make a browser send requests to 127.0.0.1, under a name of its own that resolves to it.
+    from elsewhere can make a browser send requests to 127.0.0.1: under a name of its own that resolves to it (Host),
+    or straight, without reading the answer (Origin).
     """
 
     def __init__(self, tokens: tuple[str, ...], *, local: bool) -> None:
@@ -28,8 +29,10 @@ class Door:
             if kind.lower() != b"bearer" or not any(known):
                 raise Problem(401, "no valid token", "Authorization", "send Authorization: Bearer TOKEN")
         elif self._local:
-            host = headers.get(b"host", b"").decode("latin-1")
-            name = host[: host.rindex("]") + 1] if "]" in host else host.partition(":")[0]
-            if host and not is_loopback(name):
-                fix = "use http://localhost, or start the server with a token"
-                raise Problem(403, f"the Host {ascii(host)[:80]} is not this machine", "Host", fix)
+            for header in (b"host", b"origin"):
+                value = headers.get(header, b"").decode("latin-1")
+                host = value.rpartition("//")[2]
+                if value and not is_loopback(host[: host.rindex("]") + 1] if "]" in host else host.partition(":")[0]):
+                    fix = "use http://localhost, or start the server with a token"
+                    word = header.decode().title()
+                    raise Problem(403, f"the {word} {ascii(value)[:80]} is not this machine", word, fix)

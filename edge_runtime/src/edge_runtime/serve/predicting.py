@@ -62,6 +62,9 @@ class Predicting:
             if not expired.fired:
                 raise
             refused = expired.problem
+        except Exception:
+            _log.exception("a request failed")
+            refused = Problem(500, "the server failed", path, "the server's log says why")
         finally:
             expired.cancel()
             self._clients[client] -= 1

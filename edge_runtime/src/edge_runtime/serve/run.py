@@ -119,7 +119,6 @@ def _bound(settings: Settings) -> socket.socket:
     """
     where = f"{settings.host}:{settings.port}"
     sock = None
-    sock = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
