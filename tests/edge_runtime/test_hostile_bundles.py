@@ -243,6 +243,31 @@ def test_a_reference_archive_that_means_harm_is_refused(data, message):
         read_npz(data, "reference.npz")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_lies_about_its_sizes_is_not_unpacked(method):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as z:
+        z.writestr(
+            "inputs.npy", npy("{'descr': '|u1', 'fortran_order': False, 'shape': (50000000,)}\n") + bytes(50 << 20)
+        )
+    data = bytearray(out.getvalue())
+    at = data.rindex(b"PK\x01\x02") + 24  # of the central directory: the size before compression
+    data[at : at + 4] = (1000).to_bytes(4, "little")
+
+    tracemalloc.start()
+    with pytest.raises(BundleError, match=r"not a readable \.npz archive"):
+        read_npz(bytes(data), "reference.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6
+
+
+def test_dimensions_beyond_any_machine_are_refused():
+    head = "{'descr': '|u1', 'fortran_order': False, 'shape': (" + "9" * 60 + ", 0)}\n"
+    with pytest.raises(BundleError, match="does not fit"):
+        read_npz(archive("inputs.npy", npy(head)), "reference.npz")
+
+
 @given(data=st.data())
 def test_any_damage_to_an_archive_gives_arrays_or_a_bundle_error(data):
     body = bytearray(npz_bytes({"inputs": np.arange(12, dtype=np.uint8).reshape(3, 4)}))

@@ -18,6 +18,7 @@ import numpy as np
 from edge_runtime.errors import BundleError
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
@@ -169,12 +170,20 @@ def read_npz(data: bytes, where: str) -> dict[str, NDArray[Any]]:
 
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
+            entries = [e for e in archive.infolist() if e.filename.endswith(".npy")]
             if sum(e.file_size for e in entries) > LARGEST_ARRAYS_BYTES:
                 raise ValueError(f"more than {LARGEST_ARRAYS_BYTES:,} bytes of arrays")
-            return {e.filename[:-4]: read_npy(archive.read(e)) for e in entries if e.filename.endswith(".npy")}
+            if any(e.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for e in entries):
+                raise ValueError("compressed in a way that numpy does not write")
+            return {e.filename[:-4]: read_npy(_entry(archive, e)) for e in entries}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise BundleError(f"not a readable .npz archive: {error}", where, _COPY_AGAIN) from error
+
+
+def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """An entry's content. By its size, for reading it to its end would unpack whatever there is, however it lies."""
+    with archive.open(entry) as file:
+        return file.read(entry.file_size)
 
 
 def read_npy(data: bytes) -> NDArray[Any]:

@@ -70,11 +70,11 @@ def test_a_client_that_drips_is_cut_off(bundle, running, first, drip):
 def test_what_the_parser_swallows_without_end_is_cut_off(bundle, running, endless):
     server = running(bundle, "--request-timeout", 20)
     sent = 0
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sock:
-        with contextlib.suppress(ConnectionError):
-            sock.sendall(endless)
-            while sent < 64 << 20:
-                sent += sock.send(b"x" * 65536)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    with connection as sock, contextlib.suppress(ConnectionError):
+        sock.sendall(endless)
+        while sent < 64 << 20:
+            sent += sock.send(b"x" * 65536)
 
     assert sent < 16 << 20  # the kernel's buffers, and no more
     assert predict(server)[0] == 200

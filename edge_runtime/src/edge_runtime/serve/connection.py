@@ -47,6 +47,7 @@ class Connection(HttpToolsProtocol):
     _untold_bytes = 0  # received since the parser last told of anything: it keeps a half header, however long it is
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock, or turn the client away."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(0)  # so that we hear of every answer that the client does not take
         if len(self.connections) > self.most:
@@ -56,6 +57,7 @@ class Connection(HttpToolsProtocol):
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all clocks."""
         self._stop_clock()
         if self._unread is not None:
             self._unread.cancel()
@@ -64,6 +66,7 @@ class Connection(HttpToolsProtocol):
     # What comes in.
 
     def data_received(self, data: bytes) -> None:
+        """Bytes for the parser."""
         if self._clock is None:  # also for what is no request yet: uvicorn's own clock has just been stopped
             self._start_clock()
         self._untold_bytes += len(data)
@@ -72,28 +75,34 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("")
 
     def on_message_begin(self) -> None:
+        """A request begins."""
         self._stage, self._extended, self._header_bytes, self._untold_bytes = "headers", False, 0, 0
         if self._clock is None:  # a second request in the same bytes
             self._start_clock()
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
+        """A part of the address."""
         self._count(url)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header, or trailer."""
         self._count(name + value)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        """The application begins."""
         self._stage = "body"
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        """A part of the body."""
         self._untold_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """The request is here as a whole."""
         self._stage, self._untold_bytes = "idle", 0
         self._stop_clock()
         super().on_message_complete()
@@ -131,15 +140,18 @@ class Connection(HttpToolsProtocol):
     # What goes out.
 
     def pause_writing(self) -> None:
+        """The client does not read."""
         self._unread = self.loop.call_later(self.unread_timeout_s, self._cut)
         super().pause_writing()
 
     def resume_writing(self) -> None:
+        """It does again."""
         if self._unread is not None:
             self._unread.cancel()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
+        """For what the parser does not take."""
         self._refuse(Problem(400, "not a readable HTTP request", "request", "speak HTTP/1.1"))
 
     def _refuse(self, problem: Problem) -> None:
