@@ -108,7 +108,7 @@ def ours(task: Task, comparison: str, kit: Kit) -> Iterator[tuple[str, str, Subj
         ways["QAT"] = QuantizeConfig(**task.qat)
     for name, config in ways.items():
         began = time.monotonic()
-        made = quantize(kit.model, config, Context(kit.recipe.seed, kit.data.without_test())).model
+        made = quantize(kit.model, config, Context(kit.recipe.seed, kit.as_read.without_test())).model
         facts = {"seconds": round(time.monotonic() - began, 1)}
         yield from written(name, name, made, kit, kit.folder, facts)
     if comparison == "student":

@@ -81,11 +81,15 @@ COMPARISONS = ("student", "teacher")
 
 @dataclass(frozen=True)
 class Kit:
-    """One float model and the data, on disk and in hand. timed: which test example is timed."""
+    """One float model and the data, on disk and in hand. timed: which test example is timed.
+
+    data: as the model reads it, of texts with the model's own vocabulary. as_read: what stages are handed.
+    """
 
     folder: Path
     model: Model
     data: Dataset
+    as_read: Dataset
     recipe: Recipe
     run: Path
     timed: int
@@ -113,9 +117,9 @@ def make_kit(task: Task, comparison: str, run: Path, folder: Path) -> Kit:
     recipe = load_recipe(ROOT / task.recipe, list(task.overrides))
     handle = open_data(recipe.data, recipe.seed, recipe.task)
     texts = recipe.task == "text-classification"
-    data = (TokenizedHandle(handle, recipe) if texts else handle).load()
+    as_read = (TokenizedHandle(handle, recipe) if texts else handle).load()
     model = load_checkpoint(run / "checkpoints" / getattr(task, comparison))
-    data = fit_data(data, model)
+    data = fit_data(as_read, model)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "float.onnx").write_bytes(to_onnx(model, name="model"))
     (folder / "float.tflite").write_bytes(to_tflite(model, name="model", lengths=lengths_of(data)))
@@ -123,7 +127,7 @@ def make_kit(task: Task, comparison: str, run: Path, folder: Path) -> Kit:
         write_split(folder / f"{name}.npz", data, getattr(data, name), labels=name == "validation")
     timed = write_example(folder)
     write_program(folder, fold_batch_norm(model))
-    return Kit(folder, model, data, recipe, run, timed)
+    return Kit(folder, model, data, as_read, recipe, run, timed)
 
 
 def lengths_of(data: Dataset) -> tuple[int, ...]:
@@ -154,7 +158,7 @@ def write_example(folder: Path, at: int | None = None) -> int:
 def write_inputs(kit: Kit, model: Model, folder: Path) -> Path:
     """The same test texts, and the one that is timed, as a model with a vocabulary of its own reads them."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = fit_data(kit.data, model)
+    data = fit_data(kit.as_read, model)
     write_split(folder / "test.npz", data, data.test, labels=False)
     write_example(folder, kit.timed)
     return folder

@@ -38,11 +38,16 @@ def main():
 
 
 def named(source: Path, out: Path) -> Path:
-    """The same file with tensor names and a signature, which the tool needs and our writer leaves out."""
-    model = schema.ModelT.InitFromPackedBuf(source.read_bytes())
+    """The same file with a name for every tensor and a signature: the tool needs them, our writer leaves them out.
+
+    Names are unique in the whole file, as the tool asks: of texts each length's signature has tensors of the same names.
+    """
+    model, taken = schema.ModelT.InitFromPackedBuf(source.read_bytes()), set()
     for place, graph in enumerate(model.subgraphs):
         for number, tensor in enumerate(graph.tensors):
-            tensor.name = tensor.name or f"{place}_{number}"
+            wanted = tensor.name or f"{place}_{number}"
+            tensor.name = f"{place}_{number}_{as_text(wanted)}" if as_text(wanted) in taken else wanted
+            taken.add(as_text(tensor.name))
     if not model.signatureDefs:
         graph, signature = model.subgraphs[0], schema.SignatureDefT()
         signature.signatureKey, signature.subgraphIndex = "serving_default", 0
@@ -53,6 +58,10 @@ def named(source: Path, out: Path) -> Path:
     builder.Finish(model.Pack(builder), b"TFL3")
     out.write_bytes(builder.Output())
     return out
+
+
+def as_text(name):
+    return name.decode() if isinstance(name, bytes) else name
 
 
 def tensor_map(name, index):
