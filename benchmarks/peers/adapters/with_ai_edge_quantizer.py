@@ -40,7 +40,7 @@ def main():
 def named(source: Path, out: Path) -> Path:
     """The same file with a name for every tensor and a signature: the tool needs them, our writer leaves them out.
 
-    Names are unique in the whole file, as the tool asks: of texts each length's signature has tensors of the same names.
+    Unique in the whole file, as the tool asks: of texts each length's signature has tensors of the same names.
     """
     model, taken = schema.ModelT.InitFromPackedBuf(source.read_bytes()), set()
     for place, graph in enumerate(model.subgraphs):
