@@ -33,23 +33,22 @@ def read_onnx_model(path: Path, input_shape: Shape) -> Model:
     Raises:
         ModelError: the file cannot be used, takes something else, or is no plain classifier.
     """
-    file = model_file(path)
-    return _read(str(file), file.stat().st_mtime_ns, tuple(input_shape))
+    return _read(str(path), file_digest(path), tuple(input_shape))
 
 
-def model_file(path: Path) -> Path:
-    """The file itself, or the one that a folder holds.
+def file_digest(path: Path) -> str:
+    """sha256 of the file, or of the one that a folder holds, with what it keeps in other files.
 
     Raises:
-        ModelError: there is no such file, or no single one.
+        ModelError: it cannot be used.
     """
-    from compress.onnx_file.open import onnx_file_of
+    from compress.onnx_file.open import open_onnx
 
-    return onnx_file_of(path)
+    return open_onnx(path).sha256
 
 
 @lru_cache(maxsize=4)
-def _read(path: str, _changed: int, input_shape: Shape) -> Model:
+def _read(path: str, _digest: str, input_shape: Shape) -> Model:
     from compress.onnx_file.open import open_onnx
     from compress.onnx_file.prepare import prepare
 

@@ -67,7 +67,7 @@ def read_config(folder: Path, max_length: int) -> HubModel:
         what = f"it reads at most {shape['max_length']} tokens, the recipe wants {max_length}"
         raise ModelError(what, where, f"set data.max_length to {shape['max_length']} or less")
     architecture = (config.get("architectures") or ["?"])[0]
-    pooling, head = _HEADS.get(architecture, (_pooling(folder), "linear"))
+    pooling, head = _HEADS.get(architecture, (pooling_of(folder), "linear"))
     labels = _labels(config, where) if architecture in _HEADS else ()
     shape |= {"max_length": max_length, "pooling": pooling, "head": head}
     try:
@@ -129,7 +129,7 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _pooling(folder: Path) -> Pooling:
+def pooling_of(folder: Path) -> Pooling:
     """Of an encoder without a classifier: what sentence-transformers' own file says, else the mean."""
     try:
         doc = json.loads((folder / "1_Pooling" / CONFIG).read_text(encoding="utf-8"))

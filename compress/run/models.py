@@ -9,7 +9,7 @@ from compress.errors import ModelError
 from compress.model.checkpoint import load_checkpoint
 from compress.model.encoder_weights import read_model, take_layers
 from compress.model.hub import model_folder
-from compress.model.huggingface import weights_file
+from compress.model.huggingface import pooling_of, weights_file
 from compress.model.model import Model
 from compress.model.nets import TEXT_NETS, build_net
 from compress.model.shapes import infer_shapes
@@ -40,14 +40,16 @@ def origin_inputs(config: NetConfig, data: DataShape | None, seed: int) -> dict[
     if config.python is not None and data is not None:
         return {"python": model_of(config, data, seed).digest()}
     if isinstance(config, TeacherConfig) and config.onnx is not None:
-        from compress.model.from_onnx import model_file
+        from compress.model.from_onnx import file_digest
 
-        return {"onnx": sha256_file(model_file(Path(config.onnx)))}
+        return {"onnx": file_digest(Path(config.onnx))}
     if config.checkpoint is not None:
         return {n: sha256_file(_existing(Path(config.checkpoint) / n)) for n in ("model.json", "weights.safetensors")}
     if isinstance(config, TeacherConfig) and config.hf is not None:
         folder = model_folder(config.hf, config.revision)
-        return {path.name: sha256_file(path) for path in (folder / "config.json", weights_file(folder))}
+        files = {path.name: sha256_file(path) for path in (folder / "config.json", weights_file(folder))}
+        pooling = pooling_of(folder)
+        return files if pooling == "mean" else {**files, "pooling": pooling}  # keys made before it was asked stay
     return {}
 
 

@@ -128,6 +128,8 @@ class Walk:
 
     def _origin(self, config: NetConfig) -> dict[str, str]:
         shape, classes = self.plan.input_shape, self.plan.classes
+        if config.python is not None and classes is None:  # the plan could not know: what the function makes must count
+            shape, classes = self.data.input_shape, len(self.data.classes)
         known = DataShape(shape, classes) if shape is not None and classes is not None else None
         return origin_inputs(config, known, self.recipe.seed)
 
