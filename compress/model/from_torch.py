@@ -201,6 +201,8 @@ class _Converter:
             self.values[node.name] = x  # (n, c) seen as (n, c, 1, 1)
         elif before == after:
             self.values[node.name] = x
+        elif before[:2] == after[:2] and prod(before[2:]) == 1:
+            self.flat.add(self._add(node, "flatten", [x]))  # (n, c, 1, 1) to (n, c, 1)
         else:
             raise self._refusal(node, f"{list(before)} to {list(after)}")
 
@@ -220,6 +222,11 @@ class _Converter:
         if dilation != [1, 1]:
             raise self._refusal(node, f"dilation {dilation}")
         groups = _argument(node, 6, 1)
+        if self._input(node) in self.flat:
+            if prod(kernel) > 1 or any(padding) or groups > 1:
+                raise self._refusal(node, "a window over a single pixel")
+            self._fully_connected(node, weight.reshape(len(weight), -1), bias)
+            return
         weight = weight if weight.ndim == 4 else weight[:, :, None]
         attrs = {"in_channels": weight.shape[1] * groups, "out_channels": len(weight), "kernel": kernel,
                  "stride": stride, "padding": padding, "groups": groups, "bias": bias is not None}  # fmt: skip
@@ -227,13 +234,15 @@ class _Converter:
         self._keep(name, weight=weight, bias=bias)
 
     def linear(self, node: Any) -> None:
-        x = self._input(node)
         weight, bias = self._tensor(node, 1), self._tensor(node, 2)
         assert weight is not None
         if len(_shape(node.args[0])) != 2:
             raise self._refusal(node, f"an input of shape {list(_shape(node.args[0]))}; flatten it first")
+        self._fully_connected(node, weight, bias)
+
+    def _fully_connected(self, node: Any, weight: np.ndarray[Any, Any], bias: np.ndarray[Any, Any] | None) -> None:
         attrs = {"in_features": weight.shape[1], "out_features": len(weight), "bias": bias is not None}
-        name = self._add(node, "linear", [x], self._owner(node, 1), **attrs)
+        name = self._add(node, "linear", [self._input(node)], self._owner(node, 1), **attrs)
         self.flat.add(name)
         self._keep(name, weight=weight, bias=bias)
 
@@ -275,6 +284,8 @@ class _Converter:
 
     def pool(self, node: Any) -> None:
         op, x = _op(node), self._input(node)
+        if x in self.flat:
+            raise self._refusal(node, "a window over a single pixel")
         kernel = _pair(node.args[1], 1)
         stride = _pair(_argument(node, 2, []) or node.args[1], 1)
         padding = _pair(_argument(node, 3, [0]), 0)
@@ -295,7 +306,7 @@ class _Converter:
         x, size = self._input(node), list(_shape(node)[2:])
         before = list(_shape(node.args[0])[2:])
         if prod(size) == 1:
-            self.flat.add(self._add(node, "global_avg_pool", [x]))
+            self._global_average(node, x)
             return
         if any(b % s for b, s in zip(before, size, strict=True)):
             raise self._refusal(node, f"{before} to {size}, which are no whole windows")
@@ -307,7 +318,13 @@ class _Converter:
         axes = sorted(d % len(shape) for d in (node.args[1] or []))
         if len(shape) < 3 or axes != list(range(2, len(shape))):
             raise self._refusal(node, f"axes {axes} of {list(shape)}")
-        self.flat.add(self._add(node, "global_avg_pool", [self._input(node)]))
+        self._global_average(node, self._input(node))
+
+    def _global_average(self, node: Any, x: str) -> None:
+        if x in self.flat:  # a single pixel is its own average
+            self.values[node.name] = x
+        else:
+            self.flat.add(self._add(node, "global_avg_pool", [x]))
 
     def _keep(self, name: str, **parameters: np.ndarray[Any, Any] | None) -> None:
         for parameter, array in parameters.items():

@@ -14,12 +14,12 @@ from compress.model.model import Model
 def fold_batch_norm(model: Model) -> Model:
     """Merge every batch norm into the convolution or linear layer before it.
 
-    A batch norm with no such layer of its own (it follows an addition, say) becomes a depthwise 1x1 convolution, so
-    that no export has to know batch norm. Exact up to float rounding: with the gain k = g / sqrt(v + eps),
-    w' = w k and b' = (b - m) k + shift.
+    A batch norm with no such layer of its own (it follows an addition, say) becomes a depthwise 1x1 convolution; one
+    over a vector is merged into the linear layers that read it. So no export has to know batch norm. Exact up to float
+    rounding: with the gain k = g / sqrt(v + eps), w' = w k and b' = (b - m) k + shift.
 
     Raises:
-        ModelError: a batch norm over a vector follows something that is not a linear layer.
+        ModelError: a batch norm over a vector has no linear layer before it, and something else behind it.
     """
     from compress.model.shapes import infer_shapes
 
@@ -49,9 +49,27 @@ def fold_batch_norm(model: Model) -> Model:
             weights[f"{norm.name}.weight"] = gain.reshape(-1, 1, 1, 1)
             weights[f"{norm.name}.bias"] = shift
         else:
-            what = f"batch norm over a vector follows {source.op!r}, not a linear layer of its own"
-            raise ModelError(what, f"node {norm.name!r}", "put it right after a linear layer")
+            _into_readers(norm, graph, nodes, weights, gain, shift)
+            renamed[norm.name] = norm.inputs[0]
     return Model(_redirect(graph, list(nodes.values()), renamed), weights)
+
+
+def _into_readers(
+    norm: Node, graph: Graph, nodes: dict[str, Node], weights: dict[str, NDArray[Any]], gain: NDArray[Any],
+    shift: NDArray[Any],
+) -> None:  # fmt: skip
+    """w (k x + s) + b = (w k) x + (w s + b), for every linear layer that reads the norm, which is taken out."""
+    readers = graph.users(norm.name)
+    if norm.name == graph.output or any(r.op != "linear" for r in readers):
+        what = "a batch norm over a vector stands neither right behind a linear layer of its own nor right before one"
+        raise ModelError(what, f"node {norm.name!r}", "put it right after or before a linear layer")
+    for reader in readers:
+        weight = weights[f"{reader.name}.weight"]
+        bias = weights.get(f"{reader.name}.bias", np.zeros(len(weight), np.float32))
+        weights[f"{reader.name}.weight"] = weight * gain
+        weights[f"{reader.name}.bias"] = bias + weight @ shift
+        nodes[reader.name] = nodes[reader.name].with_attrs(bias=True)
+    del nodes[norm.name]
 
 
 def _gain_and_shift(norm: Node, weights: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:

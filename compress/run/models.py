@@ -12,6 +12,7 @@ from compress.model.hub import model_folder
 from compress.model.huggingface import pooling_of, weights_file
 from compress.model.model import Model
 from compress.model.nets import TEXT_NETS, build_net
+from compress.model.rewrite import fold_batch_norm
 from compress.model.shapes import infer_shapes
 from compress.model.tokenizer_files import check_tokenizer
 from compress.recipe.facts import DataShape, model_of
@@ -90,7 +91,11 @@ def start_model(config: NetConfig, data: Dataset, seed: int, where: str, teacher
 
 
 def check_fit(model: Model, data: Dataset, where: str) -> None:
-    """Raise ModelError if a model cannot take the data's inputs or does not answer with its classes."""
+    """What a run would otherwise meet only after training.
+
+    Raises:
+        ModelError: it takes other inputs, has other classes, or a batch norm that cannot be exported.
+    """
     graph, texts = model.graph, data.preprocessing.kind == "text"
     if texts and graph.pad_id is not None and "embedding.tokens" not in model.weights:
         rows = graph.node("embedding").attrs["vocabulary"]
@@ -102,6 +107,7 @@ def check_fit(model: Model, data: Dataset, where: str) -> None:
         longest = data.preprocessing.max_length
         what = f"it reads at most {graph.input_shape[0]} tokens, data.max_length is {longest}"
         raise ModelError(what, where, "lower data.max_length")
+    fold_batch_norm(model)
     outputs = infer_shapes(graph)[graph.output]
     if outputs != (len(data.classes),):
         what = f"it gives {outputs[0] if outputs else 0} outputs, the data has {len(data.classes)} classes"

@@ -52,15 +52,29 @@ def flat_head():
                          nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 5))  # fmt: skip
 
 
+class PointwiseHead(nn.Module):
+    """A classifier of 1x1 convolutions behind the pooling; one squeeze an axis."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.wide, self.out = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 8, 1), nn.Conv2d(8, 5, 1, bias=False)
+
+    def forward(self, x):
+        x = nn.functional.adaptive_avg_pool2d(self.conv(x).mean((2, 3), keepdim=True), 1)
+        return self.out(nn.functional.relu(self.wide(x))).squeeze(-1).squeeze(-1)
+
+
 @pytest.mark.parametrize(
     ("module", "shape", "given"),
     [
+        (PointwiseHead(), (3, 9, 9), (7, 3, 9, 9)),
+        (nn.Sequential(nn.Conv2d(3, 5, 6), nn.Flatten(2), nn.Flatten()), (3, 6, 6), (7, 3, 6, 6)),
         (Residual(), (3, 16, 16), (7, 3, 16, 16)),
         (Windows(), (3, 1, 32), (7, 3, 32)),
         (flat_head(), (3, 10, 10), (7, 3, 10, 10)),
         (nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 5)), (9,), (7, 9)),
     ],
-    ids=["residual", "windows", "flat", "vector"],
+    ids=["pointwise head", "one pixel", "residual", "windows", "flat", "vector"],
 )
 def test_it_is_the_same_function(module, shape, given):
     module = trained(module)
@@ -101,6 +115,7 @@ class Calls(nn.Module):
         (lambda m, x: m.head(nn.functional.avg_pool2d(m.conv(x), 3, 1, 1).mean((2, 3))), "padding that counts as val"),
         (lambda m, x: m.head(nn.functional.max_pool2d(m.conv(x), 4, 4, ceil_mode=True).mean((2, 3))), "ceil_mode"),
         (lambda m, x: m.head(nn.functional.hardtanh(m.conv(x)).mean((2, 3))), "hardtanh with limits -1.0 and 1.0"),
+        (lambda m, x: m.head(nn.functional.max_pool2d(m.conv(x).mean((2, 3), True), 1).flatten(1)), "a single pixel"),
         (lambda m, x: m.conv(x), r"its output has shape \(4, 6, 6\) an example"),
         (lambda m, x: (m.head(m.conv(x).mean((2, 3))), x), "it returns 2 values"),
         (lambda m, x: m.head(x), r"called with an input of shape \(4, 1, 8, 8\) it raised RuntimeError: mat1 and mat2"),

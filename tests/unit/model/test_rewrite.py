@@ -115,8 +115,25 @@ def test_a_batch_norm_over_a_vector_without_a_layer_is_refused():
         Node("input", "input", (), {"shape": [4]}),
         Node("norm", "batch_norm", ("input",), {"channels": 4, "eps": 1e-5}),
     )
-    with pytest.raises(ModelError, match="follows 'input', not a linear layer"):
+    with pytest.raises(ModelError, match="neither right behind a linear layer of its own nor right before one"):
         fold_batch_norm(trained(Graph(nodes, "norm")))
+
+
+def test_a_batch_norm_over_a_vector_goes_into_all_linear_layers_that_read_it():
+    """As tables begin (norm the columns) and many heads do (pool, norm, dropout, linear)."""
+    nodes = (
+        Node("input", "input", (), {"shape": [3, 4, 4]}),
+        Node("pool", "global_avg_pool", ("input",), {}),
+        Node("norm", "batch_norm", ("pool",), {"channels": 3, "eps": 1e-5}),
+        Node("one", "linear", ("norm",), {"in_features": 3, "out_features": 5, "bias": False}),
+        Node("other", "linear", ("norm",), {"in_features": 3, "out_features": 5, "bias": True}),
+        Node("behind", "batch_norm", ("other",), {"channels": 5, "eps": 1e-5}),
+        Node("sum", "add", ("one", "behind"), {}),
+    )
+    model = trained(Graph(nodes, "sum"))
+    folded = fold_batch_norm(model)
+    assert not [n for n in folded.graph if n.op == "batch_norm"]
+    np.testing.assert_allclose(run(folded), run(model), rtol=1e-4, atol=1e-5)
 
 
 def test_dropping_quantizers_gives_the_float_model_back():
