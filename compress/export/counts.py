@@ -62,7 +62,7 @@ def count_onnx(data: bytes) -> Counts:
         raise ExportError(f"it is no ONNX file: {error}", "count_onnx", "export the model again") from error
     constants = {i.name: i for i in graph.initializer}
     sources = {node.output[0]: node for node in graph.node}
-    layers: dict[str, str] = {}  # any name by which a layer's weight may be known -> the layer
+    layers: dict[str, list[str]] = {}  # any name by which a layer's weight may be known -> the layers that have it
     at_run_time: set[str] = set()  # layers whose ranges are found while running, whatever ONNX Runtime fuses them to
     weights: dict[str, NDArray[Any]] = {}
     for node in graph.node:
@@ -71,7 +71,7 @@ def count_onnx(data: bytes) -> Counts:
             if node.op_type.endswith("Integer"):
                 at_run_time.add(layer)
             for name in _names_of_constants(node, sources):
-                layers[name] = layer
+                layers.setdefault(name, []).append(layer)
                 if name in constants and len(constants[name].dims) > 1:
                     weights[layer] = _without_padding(numpy_helper.to_array(constants[name]), node, sources)
     found: dict[str, Kernel] = {}
@@ -85,8 +85,8 @@ def count_onnx(data: bytes) -> Counts:
     for node in optimised:
         kernel = _ONNX_KERNELS.get(node.op_type)
         if kernel is not None:
-            by_weight = next((layers[i] for i in node.input if i in layers), None)
-            name = node.name if node.name in weights else by_weight or node.name or node.output[0]
+            by_weight = [layer for i in node.input for layer in layers.get(i, ()) if layer not in found]
+            name = node.name if node.name in weights else next(iter(by_weight), node.name or node.output[0])
             found[name] = "dynamic-integer" if kernel == "integer" and name in at_run_time else kernel
     size = sum(numpy_helper.to_array(i).nbytes for i in constants.values())
     in_order = {name: found[name] for name in (*weights, *found) if name in found}

@@ -42,6 +42,21 @@ def test_each_kind_is_told_from_the_others(model):
         assert count(export(int8, name="m")).kernels == {"integer": 3, "dynamic-integer": 0, "float": 0}
 
 
+def test_layers_with_the_same_weights_are_counted_each():
+    """As a module that is called twice gives them: the file stores the weights once."""
+    net = Net(6)
+    for _ in range(3):
+        net.linear(6)
+        net.add("relu")
+    net.linear(2)
+    model = net.model()
+    twins = {f"linear{i}.{p}": model.weights[f"linear1.{p}"] for i in (3, 5) for p in ("weight", "bias")}
+    model = Model(model.graph, {**model.weights, **twins})
+    for one in (model, quantized(model, inputs(model)), dynamic(model)):
+        for count, export in ((count_onnx, to_onnx), (count_tflite, to_tflite)):
+            assert list(count(export(one, name="m")).layer_kernels) == ["linear1", "linear3", "linear5", "linear7"]
+
+
 def test_a_convolution_that_lost_its_quantizer_is_noticed(model):
     """The canary: a file that still holds int8 weights, but whose convolution no engine can run in integers."""
     proto = onnx.load_from_string(to_onnx(quantized(model, inputs(model)), name="m"))
