@@ -4,9 +4,12 @@ Typographic signs are used throughout (true minus, multiplication sign); `ascii_
 """
 
 import math
+import re
 import unicodedata
 from datetime import datetime
 
+_NEGATIVE = re.compile(r"(?<![\w.-])-(?=\.?\d)|(?<=\de)-(?=\d)")  # no range, date or name: -5, 2e-6, not 4-5, a-5
+_FACTOR = re.compile(r"(?<![\w.,])(\d[\d.,]*)x(?!\w)")  # 18.6x, not 3x3, conv2x
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 _MONTHS = [
     "January",
@@ -82,22 +85,37 @@ def significant(value: float, digits: int = 3) -> str:
     size = abs(value)
     if not 1e-4 <= size < 1e12:
         mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
-        return f"{mantissa}e{int(exponent)}".replace("-", "−")
+        return minus(f"{mantissa}e{int(exponent)}")
     decimals = max(0, digits - 1 - math.floor(math.log10(size)))
-    return f"{value:,.{decimals}f}".replace("-", "−")
+    return minus(f"{value:,.{decimals}f}")
 
 
 def percent(share: float, decimals: int = 2) -> str:
     """A share of 1 as per cent."""
-    return f"{100 * share:.{decimals}f}\u202f%"
+    return minus(f"{100 * share:.{decimals}f}\u202f%")
+
+
+def minus(text: str) -> str:
+    """A formatted number with a true minus sign."""
+    return text.replace("-", "−")
+
+
+def decibels(value: float, decimals: int = 0) -> str:
+    """A signal over its error."""
+    return minus(f"{value:.{decimals}f}\u00a0dB")
+
+
+def signed(value: float, form: str) -> str:
+    """A number with its sign, a true minus; zero without. form: how `format` writes it, as `.2f`."""
+    if not math.isfinite(value):
+        return "not finite"
+    text = f"{value:+{form}}"
+    return text[1:] if float(text) == 0 else minus(text)
 
 
 def points(value: float, decimals: int = 2) -> str:
     """Percentage points with their sign, zero without."""
-    if not math.isfinite(value):
-        return "not finite"
-    text = f"{value:+.{decimals}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
+    return signed(value, f".{decimals}f")
 
 
 def interval(low: float, high: float) -> str:
@@ -162,8 +180,7 @@ def change(before: float, after: float) -> str:
     if before == 0:
         return "0\u202f%" if after == 0 else "from zero"
     share = 100 * (after / before - 1)
-    text = f"{share:+.0f}" if abs(share) >= 10 else f"{share:+.1f}"
-    return f"{(text[1:] if float(text) == 0 else text).replace('-', '−')}\u202f%"
+    return f"{signed(share, '.0f' if abs(share) >= 10 else '.1f')}\u202f%"
 
 
 def duration(seconds: float) -> str:
@@ -194,7 +211,7 @@ def quantity(value: float, unit: str) -> str:
         case "bytes" | "B":
             return size(value)
         case "points":
-            return f"{value:.2f}\u00a0points".replace("-", "−")
+            return minus(f"{value:.2f}\u00a0points")
         case "ms":
             return milliseconds(value)
         case "x":
@@ -216,7 +233,12 @@ def hop(name: str, source: str, target: str) -> str:
     return path if one_line(name) in (path, path.replace("→", "to")) else f"{one_line(name)}: {path}"
 
 
+def prose(text: str) -> str:
+    """A sentence from a document, on one line: `-0.50` and `18.6x`, plain ASCII there, get their true signs."""
+    return _FACTOR.sub("\\1×", _NEGATIVE.sub("−", one_line(text)))
+
+
 def sentence(text: str) -> str:
-    """On one line, its first letter a capital."""
-    line = one_line(text)
+    """`prose`, its first letter a capital."""
+    line = prose(text)
     return line[:1].upper() + line[1:]

@@ -71,7 +71,7 @@ def _grid(
     decimals = 0 if all(t == round(t) for t in ticks) else 1 if all(round(t, 1) == t for t in ticks) else 2
     return join(
         [tag("line", x1=left, x2=right, y1=y(t), y2=y(t), class_="grid") for t in ticks],
-        [tag("text", f"{t:.{decimals}f}", x=left - 8, y=y(t) + 4, class_="tick end") for t in ticks],
+        [tag("text", words.minus(f"{t:.{decimals}f}"), x=left - 8, y=y(t) + 4, class_="tick end") for t in ticks],
         [tag("line", x1=x(t), x2=x(t), y1=bottom, y2=bottom + 4, class_="axis") for t in x.ticks(max(3, width // 95))],
         [
             tag("text", words.tick(x_text(t)), x=x(t), y=bottom + 18, class_="tick mid")

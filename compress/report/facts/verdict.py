@@ -79,7 +79,7 @@ def _unclear(row: BudgetRow) -> str:
 
 
 def _blame(row: BudgetRow) -> str:
-    blame = words.one_line(row.blame).lstrip(", ")
+    blame = words.prose(row.blame).lstrip(", ")
     return f": {blame}" if blame else ""
 
 
@@ -150,7 +150,7 @@ def _trust(result: Result, shipped: Row) -> tuple[str, Grade]:
             fine.append(f"latency is measured in {count}")
         else:
             care.append(f"latency is {shipped.latency.label}, not measured")
-        care += [words.one_line(w) for w in shipped.latency.warnings]
+        care += [words.prose(w) for w in shipped.latency.warnings]
     if result.flags:
         care.append(words.plural(len(result.flags), "flag") + " raised")
     if bad:

@@ -35,7 +35,8 @@ def _header(b: Blame) -> Markup:
     )
     rows = [tag("div", tag("dt", icon(grade), "Verdict"), tag("dd", f"{summary(b)}."), class_=grade)]
     rows += [
-        tag("div", tag("dt", "To do" if i == 0 else ""), tag("dd", with_code(line))) for i, line in enumerate(b.advice)
+        tag("div", tag("dt", "" if i else "To do"), tag("dd", with_code(words.prose(line))))
+        for i, line in enumerate(b.advice)
     ]
     kicker = tag("p", tag("span", "Blame", class_="kicker"), tag("span", words.one_line(b.name)), class_="name-line")
     return tag("header", kicker, tag("h1", title), tag("dl", rows, class_="verdict"))
@@ -69,7 +70,7 @@ def _point(r: LayerBlame, b: Blame, kept: bool, named: bool) -> Point:
     assert r.saves_ms is not None  # _plot keeps only those
     low, high = r.saves_ci95 or (r.saves_ms, r.saves_ms)
     back = 1 - r.without_kl / b.kl
-    note = f"{words.one_line(r.name)}: {words.percent(back, 0)} comes back, {1000 * r.saves_ms:+.1f} µs"
+    note = f"{words.one_line(r.name)}: {words.percent(back, 0)} comes back, {words.signed(1000 * r.saves_ms, '.1f')} µs"
     return Point(1000 * r.saves_ms, back, words.one_line(r.name), note, b.kind == "tflite", kept, kept, named,
                  x_range=(1000 * low, 1000 * high))  # fmt: skip
 
@@ -99,12 +100,12 @@ def _layers(b: Blame) -> Markup:
 def _layer(r: LayerBlame, most: float, kl: float, timed: bool, saved: bool) -> list[object]:
     back = kl - r.without_kl
     cells: list[object] = [
-        tag("span", tag("b", words.one_line(r.name)), minor(r.op), [minor(f) for f in r.findings]),
+        tag("span", tag("b", words.one_line(r.name)), minor(r.op), [minor(words.prose(f)) for f in r.findings]),
         bar(r.alone_kl / most, kind="over" if r.findings else ""),
         words.significant(r.alone_kl, 2),
         tag("span", words.significant(r.without_kl, 2), minor(f"{words.significant(back, 2)} comes back")),
-        "–" if r.output_sqnr_db is None else f"{r.output_sqnr_db:.0f} dB",
-        f"{r.weight_sqnr_db:.0f} dB",
+        "–" if r.output_sqnr_db is None else words.decibels(r.output_sqnr_db),
+        words.decibels(r.weight_sqnr_db),
         words.percent(r.clipped, 1),
     ]
     if timed:
@@ -137,7 +138,7 @@ def microseconds(value: float | None) -> str:
     """`+3.1 µs`: a difference of times; layers of small nets save that little."""
     if value is None:
         return "–"
-    return f"{value:+.3g} ms" if abs(value) >= 1 else f"{1000 * value:+.1f} µs"
+    return f"{words.signed(value, '.3g')} ms" if abs(value) >= 1 else f"{words.signed(1000 * value, '.1f')} µs"
 
 
 def _plan(m: Mixed, b: Blame, timed: bool) -> list[object]:

@@ -35,7 +35,7 @@ def render(result: QuantizeResult) -> str:
 
 
 def _header(result: QuantizeResult, name: str) -> Markup:
-    said = [words.one_line(n) for n in notes(result)]
+    said = [words.prose(n) for n in notes(result)]
     flags = tag("div", tag("h2", "Know before you use it"), tag("ul", [tag("li", n) for n in said]), class_="flags")
     about = (f"target {result.recipe['target']}", f"seed {result.seed}", words.moment(result.started),
              f"took {words.duration(result.seconds)}")  # fmt: skip
@@ -65,7 +65,7 @@ def _file(row: FileRow, result: QuantizeResult, *, labelled: bool) -> list[objec
     integer = row.kernels["integer"] + row.kernels["dynamic-integer"]
     top1 = next((a for a in row.accuracy if a.split == "test"), None)
     return [
-        join(tag("b", row.id), badge, minor(words.one_line(row.reason))),
+        join(tag("b", row.id), badge, minor(words.prose(row.reason))),
         *([words.percent(top1.top1) if top1 else "–"] if labelled else []),
         kept_in_words(row, result.judge),
         join(words.size(row.size_bytes), minor(words.times(result.files[0].size_bytes / row.size_bytes))),
@@ -95,7 +95,7 @@ def _output(file: str, f: Fidelity) -> list[object]:
         join(tag("b", words.one_line(f.output)), minor(file)),
         "–" if f.agreement is None else words.percent(f.agreement),
         "–" if cosine is None else words.significant(cosine, 4),
-        "–" if f.sqnr_db is None else f"{f.sqnr_db:.1f} dB",
+        "–" if f.sqnr_db is None else words.decibels(f.sqnr_db, 1),
         "–" if f.largest_difference is None else words.significant(f.largest_difference),
         "–" if f.spread is None else words.significant(f.spread),
     ]
@@ -119,7 +119,7 @@ def _timings(result: QuantizeResult) -> Markup | None:
 def _layers(result: QuantizeResult) -> Markup:
     best = result.file(result.shipped) if result.shipped != FLOAT else result.files[-1]
     rows: _Rows = [
-        (None, [join(words.one_line(x.name), minor(words.one_line(x.reason) or None)), x.op, x.kernel,
+        (None, [join(words.one_line(x.name), minor(words.prose(x.reason) or None)), x.op, x.kernel,
                 words.number(x.parameters), words.number(x.macs)]) for x in best.layers
     ]  # fmt: skip
     heads = ("Layer", "Operator", "Kernel", "Parameters", "MACs")

@@ -36,12 +36,12 @@ def _header(found: Mapping[str, Any]) -> Markup:
     for name, d in found["devices"].items():
         kind = "none" if d["void"] else d["label"]
         quiet = "Answers checked; an emulator's clock says nothing." if kind == "emulated" else "Nothing disturbed it."
-        say = [words.one_line(t) for t in told(d["events"])] or [quiet]
+        say = [words.prose(t) for t in told(d["events"])] or [quiet]
         grade = "bad" if d["void"] else "care" if d["events"] else "good"
         rows.append(tag("div", tag("dt", icon(grade), words.one_line(name), label(kind)), tag("dd", " ".join(say)),
                         class_=grade))  # fmt: skip
     for name, why in found["failures"].items():
-        text = words.one_line(" ".join(why.split()))
+        text = words.prose(why)
         rows.append(tag("div", tag("dt", icon("bad"), words.one_line(name), label("none")), tag("dd", text),
                         class_="bad"))  # fmt: skip
     count = words.plural(len(rows), "device")
@@ -122,10 +122,10 @@ def _memory(m: Mapping[str, Any]) -> object:
 def _energy(m: Mapping[str, Any]) -> object:
     e = m["energy"]
     if e["label"] == "none":
-        return join(label("none"), minor(words.one_line(e["why"])))
+        return join(label("none"), minor(words.prose(e["why"])))
     if e["label"] == "estimated":
         span = f"{words.significant(e['low_mj'])} to {words.significant(e['high_mj'])} mJ"
-        return join(span, " ", label("estimated"), minor(words.one_line(e["assumption"])))
+        return join(span, " ", label("estimated"), minor(words.prose(e["assumption"])))
     meter = f"{e['meter']['kind']}, {e['meter']['scope']}, {e['meter']['rate_hz']:g} Hz"
     ci = (
         f", 95 % {words.significant(e['net_ci95'][0])} to {words.significant(e['net_ci95'][1])}"
@@ -181,7 +181,7 @@ def _operators(devices: Mapping[str, Document]) -> Markup | None:
             heads = ("Operator", "Kind", "Arithmetic", "Runs in", "Share", "µs")
             parts += [tag("h3", f"{words.one_line(model)} on {words.one_line(name)}"),
                       tag("p", words.one_line(found["how"]), class_="fine"),
-                      tag("ul", [tag("li", words.one_line(v)) for v in found["verdict"]]),
+                      tag("ul", [tag("li", words.prose(v)) for v in found["verdict"]]),
                       table(f"Operators of {words.one_line(model)}", heads, rows, figures=2)]  # fmt: skip
     return section("operators", "Operator by operator", *parts) if parts else None
 

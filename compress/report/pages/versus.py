@@ -144,7 +144,7 @@ def _speed(f: Line) -> str:
 def _notes(v: Versus) -> Markup | None:
     if not v.notes:
         return None
-    items = tag("ul", [tag("li", words.one_line(n)) for n in v.notes])
+    items = tag("ul", [tag("li", words.prose(n)) for n in v.notes])
     return tag("div", tag("h2", "Not compared, or different"), items, class_="flags", role="note")
 
 

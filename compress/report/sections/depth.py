@@ -109,7 +109,7 @@ def _costs(c: Comparison) -> Markup | None:
     text = (
         f"By the recipe's costs an answer costs {words.significant(k.after)} after and {words.significant(k.before)} "
         f"before: {words.significant(abs(k.difference))} {'more' if k.difference > 0 else 'less'} "
-        f"(95 % interval of the difference {k.ci95[0]:+.3g} to {k.ci95[1]:+.3g})."
+        f"(95 % interval of the difference {' to '.join(words.signed(v, '.3g') for v in k.ci95)})."
     )
     return tag("p", text, class_="lead")
 
@@ -126,7 +126,7 @@ def slices(c: Comparison, prefix: str = "") -> Markup:
     rows: list[tuple[str | None, list[object]]] = [("hurt" if s.hurt else None, _slice(s)) for s in c.slices[:SLICES]]
     heads = ("Slice", "Examples", "Before", "After", "Points", "Lost / gained", "q")
     shown = f" The first {SLICES} are shown." if len(c.slices) > SLICES else ""
-    notes = tag("ul", [tag("li", words.one_line(n)) for n in c.notes], class_="fine") if c.notes else None
+    notes = tag("ul", [tag("li", words.prose(n)) for n in c.notes], class_="fine") if c.notes else None
     return section(
         prefix + "slices",
         "Where it hurts",

@@ -66,5 +66,5 @@ def _about(d: DeviceRow) -> list[object]:
     host = d.host
     facts = [host.get("board"), host.get("cpu"), host.get("system"), host.get("governor")]
     what = ", ".join(words.one_line(str(f)) for f in facts if f) or "not known"
-    notes = [tag("small", words.one_line(n), class_="warn") for n in (d.reason, *d.notes) if n]
+    notes = [tag("small", words.prose(n), class_="warn") for n in (d.reason, *d.notes) if n]
     return [tag("b", words.one_line(d.name)), join(label(d.label), minor(_MEANING.get(d.label))), what, join(*notes)]

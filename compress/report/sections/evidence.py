@@ -41,9 +41,9 @@ def _hop(h: Hop) -> list[object]:
     name, path = words.one_line(h.name), f"{words.one_line(h.source)} → {words.one_line(h.target)}"
     top1 = f"{words.percent(h.source_top1)} → {words.percent(h.target_top1)} right"
     if h.kind == "training":
-        state = tag("span", "on purpose", minor(words.one_line(h.reason)), class_="state")
+        state = tag("span", "on purpose", minor(words.prose(h.reason)), class_="state")
     else:  # the bars say why a hop held
-        grade, reason = ("good", None) if h.ok else ("bad", minor(words.one_line(h.reason)))
+        grade, reason = ("good", None) if h.ok else ("bad", minor(words.prose(h.reason)))
         state = tag("span", icon(grade), tag("span", "held" if h.ok else "broken", reason), class_=f"state {grade}")
     rail = tag("span", class_="rail", aria_hidden="true")
     named = name not in (path, path.replace("→", "to"))
@@ -111,7 +111,7 @@ def _layer(x: LayerRow, most: int, total: int) -> list[object]:
         said,
         bar(x.channels_after / most, behind=x.channels_before / most),
         tag("span", arithmetic, class_=f"chip {'float' if x.kernel == 'float' else 'integer'}"),
-        words.one_line(x.reason) or "–",
+        words.prose(x.reason) or "–",
         words.number(x.parameters),
         words.percent(x.macs / total, 0),
     ]
@@ -161,7 +161,7 @@ def _step(step: StepRow) -> Markup | None:
     if not (found or others or step.kept):
         return None
     cost = "taken from the cache" if step.cached else f"took {words.duration(step.seconds)}"
-    kept = [tag("li", f"{words.one_line(k)}: {words.one_line(v)}") for k, v in step.kept.items()]
+    kept = [tag("li", f"{words.one_line(k)}: {words.prose(v)}") for k, v in step.kept.items()]
     return tag(
         "div",
         tag("h3", words.one_line(step.name), tag("small", f"{words.one_line(step.kind)}, {cost}")),
@@ -192,7 +192,7 @@ def timings(facts: Facts) -> Markup | None:
         "timings",
         "Latency, block by block",
         tag("figure", both(strips(bands, width=1040, about=about), strips(bands, width=344, about=about))),
-        [tag("p", f"Holds for all of them: {words.one_line(w)}", class_="fine warn") for w in common],
+        [tag("p", f"Holds for all of them: {words.prose(w)}", class_="fine warn") for w in common],
         table("Every latency measurement", heads, rows, kind="timings", figures=6),
         lead=f"One example at a time on {words.one_line(facts.device or '')}. Each dot is the median of a block of "
         "calls, each line of dots a fresh process, the upright bar p50. Blocks of all files were interleaved with the "
@@ -201,7 +201,7 @@ def timings(facts: Facts) -> Markup | None:
 
 
 def _timing(r: Row, t: Latency, common: Sequence[str]) -> list[object]:
-    own = [words.one_line(w) for w in t.warnings if w not in common]
+    own = [words.prose(w) for w in t.warnings if w not in common]
     ratio = "–"
     if t.ratio is not None:
         ratio = words.times(t.ratio)

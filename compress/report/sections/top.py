@@ -40,7 +40,7 @@ def header(facts: Facts) -> Markup:
                 None,
                 join(
                     tag("code", v.ships.rpartition(", ")[0]),
-                    f", {v.ships.rpartition(', ')[2]}: {words.one_line(r.shipped_reason)}.",
+                    f", {v.ships.rpartition(', ')[2]}: {words.prose(r.shipped_reason)}.",
                 ),
             ),
             class_="verdict",
@@ -57,7 +57,7 @@ def _line(term: str, grade: str | None, text: str) -> Markup:
 
 def flags(facts: Facts) -> Markup | None:
     """Sentences a reader must not miss."""
-    found = [words.one_line(f) for f in facts.result.flags]
+    found = [words.prose(f) for f in facts.result.flags]
     if not found:
         return None
     items = tag("ul", [tag("li", f) for f in found])

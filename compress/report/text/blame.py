@@ -29,14 +29,14 @@ def terminal(b: Blame) -> Group:
     for row in ranked(b):
         grid.add_row(*map(Text, cells(row)), style="red" if row.findings else "")
     parts: list[Text | Table] = [Text(summary(b), style="bold"), Text(), grid, Text()]
-    parts += [Text(words.one_line(line)) for line in (*b.advice, *timing(b))]
+    parts += [Text(words.prose(line)) for line in (*b.advice, *timing(b))]
     return Group(*parts)
 
 
 def markdown(b: Blame) -> str:
     """GitHub-flavoured Markdown, ending in one newline."""
     rows = [[escape(c) for c in cells(r)] for r in ranked(b)]
-    advice = "\n".join(f"- {escape(line)}" for line in (*b.advice, *timing(b)))
+    advice = "\n".join(f"- {escape(words.prose(line))}" for line in (*b.advice, *timing(b)))
     return f"## Blame\n\n{escape(summary(b))}.\n\n{table(HEADS, rows, 1)}\n\n{advice}\n"
 
 
@@ -61,9 +61,9 @@ def cells(row: LayerBlame) -> list[str]:
         words.one_line(row.name),
         words.significant(row.alone_kl, 2),
         words.significant(row.without_kl, 2),
-        "–" if row.output_sqnr_db is None else f"{row.output_sqnr_db:.0f} dB",
-        f"{row.weight_sqnr_db:.0f} dB",
+        "–" if row.output_sqnr_db is None else words.decibels(row.output_sqnr_db),
+        words.decibels(row.weight_sqnr_db),
         words.percent(row.clipped, 1),
         time,
-        "–" if row.saves_ms is None else f"{1000 * row.saves_ms:+.1f} µs",
+        "–" if row.saves_ms is None else words.signed(1000 * row.saves_ms, ".1f") + "\u00a0µs",
     ]

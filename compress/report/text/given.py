@@ -20,7 +20,7 @@ def headline(result: QuantizeResult) -> str:
 def verdict(result: QuantizeResult) -> str:
     """What came of it."""
     kept = "the float file is kept" if result.shipped == FLOAT else f"int8 ({result.shipped}) ships"
-    return f"{kept}. {words.sentence(words.one_line(result.shipped_reason))}."
+    return f"{kept}. {words.sentence(result.shipped_reason)}."
 
 
 def cells(row: FileRow, result: QuantizeResult) -> list[str]:
@@ -52,16 +52,16 @@ def kept_in_words(row: FileRow, judge: str) -> str:
         said.append(f"{words.percent(min(agreements))} equal")
     cosines = [f.vector_cosine for f in row.test if f.vector_cosine is not None]
     if values and cosines:
-        said.append(f"cosine {min(cosines):.4f}")
+        said.append(words.minus(f"cosine {min(cosines):.4f}"))
     noise = [f.sqnr_db for f in row.test if f.sqnr_db is not None]
     if noise:
-        said.append(f"{min(noise):.1f} dB")
+        said.append(words.decibels(min(noise), 1))
     return ", ".join(said) or "–"
 
 
 def notes(result: QuantizeResult) -> list[str]:
     """What a reader must not miss: refusals, failures, layers kept in float, warnings of the timing."""
-    out = [f"{row.id} does not ship: {row.verdict}" for row in result.files if not row.ok]
+    out = [f"{row.id} does not ship: {words.prose(row.verdict)}" for row in result.files if not row.ok]
     out += [f"{name} could not be made: {why}" for name, why in result.failed.items()]
     for row in result.files[1:]:
         if kept := sum(x.kernel == "float" for x in row.layers):

@@ -25,7 +25,7 @@ def render(result: Result) -> str:
     found = facts(result)
     parts = [f"## {escape(result.name)}", f"**{escape(found.verdict.headline)}**", _verdict(found)]
     if result.flags:
-        parts.append("\n".join(["### Flags", "", *(f"- {escape(f)}" for f in result.flags)]))
+        parts.append("\n".join(["### Flags", "", *(f"- {escape(words.prose(f))}" for f in result.flags)]))
     parts += [
         f"### Files\n\n{_files(found)}",
         _steps(found),
@@ -45,7 +45,7 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]], left: int) -> str
 
 
 def _verdict(found: Facts) -> str:
-    v, reason = found.verdict, found.result.shipped_reason
+    v, reason = found.verdict, words.prose(found.result.shipped_reason)
     return "\n".join(
         f"- **{term}**: {escape(text)}"
         for term, text in (
@@ -125,7 +125,7 @@ def _devices(found: Facts) -> str:
         return f"{words.milliseconds(timed.p50_ms)}{ratio}"
 
     rows = [[f"{escape(r.role)} ({escape(r.id)})", *(cell(r, d) for d in devices)] for r in found.rows]
-    notes = [f"\n- **{escape(d.name)}**, {d.label}: {escape(d.reason)}" for d in devices if d.reason]
+    notes = [f"\n- **{escape(d.name)}**, {d.label}: {escape(words.prose(d.reason))}" for d in devices if d.reason]
     heads = ("File", *(escape(d.name) for d in devices))
     return "### Devices\n\n" + table(heads, rows, 1) + "\n" + "".join(notes)
 
@@ -157,7 +157,7 @@ def _ledger(found: Facts) -> str:
     rows = [
         [
             escape(words.hop(h.name, h.source, h.target)),
-            "informs" if h.kind == "training" else "held" if h.ok else f"**broken**: {escape(h.reason)}",
+            "informs" if h.kind == "training" else "held" if h.ok else f"**broken**: {escape(words.prose(h.reason))}",
             words.percent(h.agreement),
             words.significant(h.largest_difference, 2),
         ]

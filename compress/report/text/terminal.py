@@ -76,7 +76,7 @@ class _Layout:
         grid.add_column(overflow="fold")
         for term, grade, text in lines:
             indent = "  " if term.startswith("  ") else ""
-            grid.add_row(Text(indent) + self.text(term, _STYLE.get(grade, "bold")), self.text(text))
+            grid.add_row(Text(indent) + self.text(term, _STYLE.get(grade, "bold")), self.text(words.prose(text)))
         return grid
 
     def files(self) -> Table:

@@ -27,7 +27,7 @@ def terminal(v: Versus, price_per_hour: float | None = None) -> Group:
         parts.append(Text(f"  {words.sentence(c.paired.verdict)}."))
         parts += [Text(f"  hurt: {_slice(s)}", style="red") for s in c.slices if s.hurt][:5]
         parts += [Text(f"  wider: {_gap(g)}", style="red") for g in c.gaps if g.wider][:5]
-    parts += [Text(f"note: {words.one_line(n)}", style="yellow") for n in v.notes]
+    parts += [Text(f"note: {words.prose(n)}", style="yellow") for n in v.notes]
     return Group(*parts)
 
 

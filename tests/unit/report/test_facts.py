@@ -101,7 +101,7 @@ def test_a_file_is_compared_with_the_same_format_of_the_step_before() -> None:
         ({"limit": 1.0, "value": 1.5, "unit": "x", "ok": False, "blame": "02-prune"}, "missed by 1.50×: 02-prune"),
         ({"limit": 1.0, "value": 1.0, "unit": "x", "ok": False}, "missed: it has to be below the limit"),
         ({"limit": 1.0, "value": 0.9, "unit": "x", "ok": False, "blame": ", but up to 1.1x"},
-         "missed: its interval reaches beyond the limit: but up to 1.1x"),
+         "missed: its interval reaches beyond the limit: but up to 1.1×"),
         ({"limit": 0.0, "value": 0.2, "unit": "points", "ok": False}, "missed by 0.20 points"),
         ({"limit": 3.0, "value": 2.0, "unit": "mJ", "ok": True}, "met with 1.00 mJ to spare"),
     ],

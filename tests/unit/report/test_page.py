@@ -109,10 +109,10 @@ def test_every_table_has_a_caption_and_header_cells(drawn: tuple[str, Balance]) 
 def test_every_artefact_flag_and_hop_appears(name: str) -> None:
     run = samples.SAMPLES[name]()
     text = parse(page.render(run)).text
-    wanted = [a.id for a in run.artefacts] + [a.role for a in run.artefacts] + list(run.flags)
-    wanted += [h.name for h in run.ledger] + [s.name for s in run.steps] + [run.shipped_reason, run.recipe_digest]
-    for one in wanted:
-        assert words.one_line(one) in text
+    names = [a.id for a in run.artefacts] + [a.role for a in run.artefacts] + [run.recipe_digest]
+    names += [h.name for h in run.ledger] + [s.name for s in run.steps]
+    for one in [*map(words.one_line, names), *map(words.prose, (*run.flags, run.shipped_reason))]:
+        assert one in text
 
 
 def test_the_numbers_are_those_of_the_result() -> None:

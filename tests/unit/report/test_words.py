@@ -93,3 +93,26 @@ def test_no_number_breaks_the_formatter(value: float) -> None:
 )
 def test_factors(value: float | None, text: str) -> None:
     assert words.factor(value, "smaller", "larger") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no difference: -0.50 points, -1.20 to +0.10", "no difference: −0.50 points, −1.20 to +0.10"),
+        ("188.5x smaller, 20.3x faster", "188.5× smaller, 20.3× faster"),
+        ("largest difference 2e-06 (want -.5)", "largest difference 2e−06 (want −.5)"),
+        ("03-quantize.onnx of mnist-5k, 2026-11-23, 4-5", "03-quantize.onnx of mnist-5k, 2026-11-23, 4-5"),
+        ("3x3 of conv2x and layer_1x with --set", "3x3 of conv2x and layer_1x with --set"),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_sentences_of_a_document_get_true_signs_and_names_keep_theirs(text, shown):
+    assert words.prose(text) == shown
+
+
+def test_every_negative_number_has_a_true_minus():
+    shown = [words.percent(-0.2), words.signed(-0.4, ".1f"), words.points(-1), words.decibels(-3), words.change(2, 1),
+             words.significant(-2e-9), words.quantity(-0.5, "points")]  # fmt: skip
+
+    assert [s for s in shown if "-" in s or "−" not in s] == []
+    assert words.signed(-0.01, ".1f") == "0.0"
