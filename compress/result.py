@@ -108,6 +108,12 @@ class Latency(Part):
     energy: Energy | None = None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def metered(self) -> Energy | None:
+        """Its energy where a meter measured it; an estimate is not ranked or drawn."""
+        found = self.energy
+        return found if found and found.label == "measured" and found.total_mj is not None else None
+
 
 class LayerRow(Part):
     """What happened to one layer, counted in the exported file, against the layer as the student began."""

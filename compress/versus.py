@@ -31,10 +31,14 @@ class Side(Part):
         return self.artefact.latency[0] if self.artefact.latency else None
 
     @property
+    def metered(self) -> Latency | None:
+        """Its first measurement with a meter, on whatever device that was."""
+        return next((found for found in self.artefact.latency if found.metered), None)
+
+    @property
     def energy(self) -> Energy | None:
-        """What a meter measured; None where none did. Estimates are never ranked."""
-        found = self.latency.energy if self.latency else None
-        return found if found and found.label == "measured" and found.total_mj is not None else None
+        """What a meter measured; None where none did."""
+        return self.metered.metered if self.metered else None
 
     @property
     def top1(self) -> float | None:
@@ -56,35 +60,29 @@ class Versus(Part):
 
 def unlike(a: Side, b: Side) -> str:
     """Why the latencies of two sides cannot stand side by side, in words; empty where they can."""
-    for fact in ("cpu", "cores", "machine"):
-        if a.host.get(fact) != b.host.get(fact):
-            return f"another machine ({fact} {a.host.get(fact)} against {b.host.get(fact)})"
-    x, y = a.latency, b.latency
-    if x is None or y is None:
-        return f"{(a if x is None else b).name} was not measured"
-    for fact in ("device", "threads", "batch", "label"):
-        if getattr(x, fact) != getattr(y, fact):
-            return f"another {fact} ({getattr(x, fact)} against {getattr(y, fact)})"
-    return ""
+    if a.latency is None or b.latency is None:
+        return f"{(a if a.latency is None else b).name} was not measured"
+    return _another(a, b, a.latency, b.latency, ("device", "threads", "batch", "label"))
 
 
 def energy_unlike(a: Side, b: Side) -> str:
     """Why the energies of two sides cannot stand side by side, in words; empty where they can."""
     if a.energy is None or b.energy is None:
         return f"{(a if a.energy is None else b).name} has none measured"
-    for fact in ("meter", "scope"):
-        if getattr(a.energy, fact) != getattr(b.energy, fact):
-            return f"another {fact} ({getattr(a.energy, fact)} against {getattr(b.energy, fact)})"
-    return unlike(a, b)
+    return _another(a, b, a.energy, b.energy, ("meter", "scope")) or _another(
+        a, b, a.metered, b.metered, ("device", "threads", "batch")
+    )
 
 
-def no_energy(sides: Iterable[Side]) -> str:
-    """A sentence where no side has measured energy, with the reason that was given; else nothing."""
-    found = list(sides)
-    if any(s.energy for s in found):
-        return ""
-    told = [s.latency.energy.reason for s in found if s.latency and s.latency.energy and s.latency.energy.reason]
-    return f"Energy: none measured{f' ({told[0]})' if told else ''}."
+def _another(a: Side, b: Side, x: object, y: object, facts: Iterable[str]) -> str:
+    """The first fact of the machines, then of x and y, that differs, in words."""
+    for fact in ("cpu", "cores", "machine"):
+        if a.host.get(fact) != b.host.get(fact):
+            return f"another machine ({fact} {a.host.get(fact)} against {b.host.get(fact)})"
+    for fact in facts:
+        if getattr(x, fact) != getattr(y, fact):
+            return f"another {fact} ({getattr(x, fact)} against {getattr(y, fact)})"
+    return ""
 
 
 def save_versus(path: Path, versus: Versus) -> None:

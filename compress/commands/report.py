@@ -52,4 +52,4 @@ def _ran(path: Path) -> tuple[Any, tuple[Path, ...]]:
     from compress.result import load_result
 
     result = load_result(path)
-    return render(result), write_reports(result, path.parent)
+    return render(result, path.parent), write_reports(result, path.parent)

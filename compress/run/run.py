@@ -99,7 +99,7 @@ def run_recipe(
             comparison=comparison,
         )
         _publish(walk, bundle, result)
-    console.print(render(result))
+    console.print(render(result, folder.root))
     console.print(
         f"report  {folder.root / 'report.html'}\nbundle  {folder.root / 'bundle'}", highlight=False, soft_wrap=True
     )

@@ -5,19 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compress.report import words
-from compress.result import Accuracy, Artefact, Latency, Result
+from compress.result import Accuracy, Artefact, Energy, Latency, Result
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One artefact as the tables show it. Ratios are teacher / this: above 1 is smaller or faster.
 
-    speed_ci: None where the run gave none. `changed`: against the step before, in words.
+    `changed`: against the step before, in words. energy: where a meter measured it.
     """
 
     artefact: Artefact
     accuracy: Accuracy | None
     latency: Latency | None
+    energy: Energy | None
     size_ratio: float
     changed: str
     is_teacher: bool
@@ -42,6 +43,12 @@ class Row:
         return ratio if ratio is not None and 0 < ratio < math.inf else None
 
     @property
+    def energy_mj(self) -> float | None:
+        """All that the meter saw for an inference; None where it was not measured."""
+        found = self.energy.total_mj if self.energy else None
+        return found if found is not None and 0 < found < math.inf else None
+
+    @property
     def integer(self) -> int:
         """Operators that run in integer arithmetic."""
         return sum(v for k, v in self.artefact.kernels.items() if k in ("integer", "dynamic-integer"))
@@ -52,14 +59,19 @@ class Row:
         return sum(self.artefact.kernels.values()) - self.integer
 
 
-def row_of(result: Result, artefact: Artefact, device: str | None) -> Row:
-    """An artefact as a row; latency is that on `device`."""
+def accuracy_of(artefact: Artefact) -> Accuracy | None:
+    """Of the test split, else of the validation split."""
+    return next((a for split in ("test", "validation") for a in artefact.accuracy if a.split == split), None)
+
+
+def row_of(result: Result, artefact: Artefact, device: str | None, metered: str | None) -> Row:
+    """An artefact as a row; latency is that on the device `device`, energy that on `metered`."""
     teacher = result.artefacts[0]
-    accuracy = next((a for split in ("test", "validation") for a in artefact.accuracy if a.split == split), None)
     return Row(
         artefact=artefact,
-        accuracy=accuracy,
+        accuracy=accuracy_of(artefact),
         latency=next((found for found in artefact.latency if found.device == device), None),
+        energy=next((found.metered for found in artefact.latency if found.device == metered), None),
         size_ratio=teacher.size_bytes / artefact.size_bytes if artefact.size_bytes else 0.0,
         changed=_changed(artefact, _previous(result.artefacts, artefact)),
         is_teacher=artefact is teacher,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from compress.errors import UsageError
 from compress.report import words
+from compress.report.facts.advice import advice
 from compress.report.facts.rows import Row, row_of
 from compress.report.facts.verdict import Verdict, breaches, verdict_of
 from compress.result import Hop, Result, StepRow
@@ -20,17 +21,31 @@ class StepChange:
     accuracy_points: float | None
     size_factor: float | None
     speed_factor: float | None
+    energy_factor: float | None
+
+    @property
+    def told(self) -> str:
+        """`−0.20 points, 1.56× smaller, 1.45× faster`; empty for the first step."""
+        changes = (
+            ("size", words.factor(self.size_factor, "smaller", "larger")),
+            ("speed", words.factor(self.speed_factor, "faster", "slower")),
+            ("energy", words.factor(self.energy_factor, "less energy", "more energy")),
+        )
+        said = [] if self.accuracy_points is None else [f"{words.points(self.accuracy_points)} points"]
+        return ", ".join(said + [f"{c} in {what}" if c == "unchanged" else c for what, c in changes if c != "–"])
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A Result seen by a reader."""
+    """A Result seen by a reader. device: the one that latencies are of; metered: the one that energies are of."""
 
     result: Result
     rows: tuple[Row, ...]
     steps: tuple[StepChange, ...]
     verdict: Verdict
     device: str | None
+    metered: str | None
+    next: tuple[str, ...]
 
     @property
     def teacher(self) -> Row:
@@ -48,8 +63,8 @@ class Facts:
         return breaches(self.result)
 
 
-def facts(result: Result) -> Facts:
-    """Work out everything that the reports share.
+def facts(result: Result, folder: str = ".") -> Facts:
+    """Work out everything that the reports share. folder: of the run, as its reader has to type it.
 
     Raises:
         UsageError: the result holds no artefact, or names a shipped one that it does not hold.
@@ -60,9 +75,11 @@ def facts(result: Result) -> Facts:
         what = f"it says that {result.shipped!r} was shipped, but holds no such artefact"
         raise UsageError(what, f"result {result.name!r}", "run the recipe again")
     device = next((found.device for a in result.artefacts for found in a.latency), None)
-    rows = tuple(row_of(result, a, device) for a in result.artefacts)
+    metered = next((found.device for a in result.artefacts for found in a.latency if found.metered), None)
+    rows = tuple(row_of(result, a, device, metered) for a in result.artefacts)
     shipped = next(r for r in rows if r.is_shipped)
-    return Facts(result, rows, _steps(result, rows, shipped), verdict_of(result, rows[0], shipped), device)
+    verdict = verdict_of(result, rows[0], shipped)
+    return Facts(result, rows, _steps(result, rows, shipped), verdict, device, metered, advice(result, shipped, folder))
 
 
 def _steps(result: Result, rows: Sequence[Row], shipped: Row) -> tuple[StepChange, ...]:
@@ -80,6 +97,9 @@ def _steps(result: Result, rows: Sequence[Row], shipped: Row) -> tuple[StepChang
                 accuracy_points=_accuracy_change(before, row),
                 size_factor=row.size_ratio / before.size_ratio if before and before.size_ratio else None,
                 speed_factor=row.speed / before.speed if before and row.speed and before.speed else None,
+                energy_factor=before.energy_mj / row.energy_mj
+                if before and row.energy_mj and before.energy_mj
+                else None,
             )
         )
     return tuple(out)

@@ -4,7 +4,7 @@ from compress.report import words
 from compress.report.facts.run import facts
 from compress.report.html.document import document
 from compress.report.html.markup import Markup, tag
-from compress.report.sections import classes, depth, devices, evidence, flips, groups, pareto, record, top
+from compress.report.sections import classes, depth, devices, evidence, flips, groups, pareto, record, terms, top
 from compress.result import Result
 
 _PARTS = {
@@ -24,9 +24,14 @@ _PARTS = {
     "timings": "Latency",
     "devices": "Devices",
     "training": "Training",
+    "terms": "Words",
     "record": "Record",
     "reproduce": "Do it again",
 }
+
+
+_TERMS = ("teacher, student", "points", "95 % interval", "no difference shown", "lost, gained", "median, p50, p90",
+          "float32, int8", "MACs", "parity", "slice", "q")  # fmt: skip
 
 
 def _in_depth(result: Result) -> dict[str, Markup | None]:
@@ -62,6 +67,7 @@ def render(result: Result) -> str:
         "timings": evidence.timings(found),
         "devices": devices.devices(found),
         "training": evidence.training(found),
+        "terms": terms.terms(*_TERMS),
         "record": record.record(found),
         "reproduce": record.reproduce(found),
     }

@@ -1,17 +1,17 @@
 """The HTML page of `compress compare`: one file, no script, no request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from compress.comparison import Comparison
 from compress.report import words
-from compress.report.charts.plots import both
-from compress.report.charts.scatter import Point, scatter
+from compress.report.charts.scatter import Point
+from compress.report.facts.energy import not_measured, told
 from compress.report.facts.versus import Line, headline, lines
 from compress.report.html.document import document
 from compress.report.html.markup import Markup, join, tag
 from compress.report.html.parts import icon, minor, section, table
-from compress.report.sections import depth, flips, groups
-from compress.versus import Side, Versus, energy_unlike, no_energy
+from compress.report.sections import depth, flips, groups, pareto
+from compress.versus import Side, Versus, energy_unlike
 
 _PARTS = (
     depth.scores,
@@ -57,41 +57,32 @@ def _header(v: Versus, found: Sequence[Line]) -> Markup:
 
 
 def _charts(found: Sequence[Line]) -> Markup:
-    def figure(title: str, x_title: str, points: list[Point], text: object) -> Markup:
-        about = f"Scatter chart: {title}. The numbers are in the table below."
+    def points(files: Iterable[Line], x: Callable[[Line], float | None]) -> list[Point]:
+        return [_point(f, v) for f in files if (v := x(f))]
 
-        def draw(width: int, height: int) -> Markup:
-            return scatter(points, x_title=x_title, x_text=text, about=about, width=width, height=height)  # type: ignore[arg-type]
+    size, p50 = points(found, lambda f: float(f.side.artefact.size_bytes)), [f for f in found if f.speed]
+    drawn = [pareto.figure("file size", "size of the model file", words.size, size)]
+    if len(p50) > 1:
+        timed = points(p50, lambda f: f.side.latency.p50_ms if f.side.latency else None)
+        drawn.append(pareto.figure("latency", "median latency, ms", words.significant, timed))
+    first = next((f.side for f in found if f.side.energy), None)
+    metered = [f for f in found if first and not energy_unlike(first, f.side)]
+    if first and first.metered and len(metered) > 1:
+        title = f"energy an inference on {words.one_line(first.metered.device)}, mJ"
+        drawn.append(pareto.figure("energy", title, words.significant, points(metered, _millijoules)))
+    lead = "Up and to the left is better; on the dashed line stand those that no other file beats on both axes; bars " \
+        "are 95 % intervals."  # fmt: skip
+    return section("charts", "All files", pareto.keys(size), tag("div", drawn, class_="pair"), lead=lead)
 
-        return tag("figure", tag("h3", title), both(draw(520, 370), draw(344, 330)))
 
-    def point(line: Line, x: float) -> Point:
-        art, top1 = line.side.artefact, line.side.top1 or 0.0
-        ci = next((a.ci95 for a in art.accuracy if a.split == "test"), None)
-        return Point(
-            x=x,
-            y=top1,
-            label=words.one_line(line.side.name),
-            note=f"{words.one_line(line.side.name)}: {words.percent(top1)}, {words.size(art.size_bytes)}",
-            tflite=art.format == "tflite",
-            solid=art.precision in ("int8", "dynamic-int8"),
-            ring=False,
-            named=not line.beaten_by or line.comparison is None,
-            y_range=ci,
-        )
+def _millijoules(f: Line) -> float | None:
+    return f.side.energy.total_mj if f.side.energy else None
 
-    drawn = [figure("Accuracy against file size", "size of the model file",
-                    [point(f, float(f.side.artefact.size_bytes)) for f in found], words.size)]  # fmt: skip
-    timed = [f for f in found if f.speed and f.side.latency]
-    if len(timed) > 1:
-        points = [point(f, f.side.latency.p50_ms) for f in timed if f.side.latency]
-        drawn.append(figure("Accuracy against latency", "p50, ms", points, words.significant))
-    metered = [f for f in found if not energy_unlike(found[0].side, f.side)]
-    if len(metered) > 1:
-        points = [point(f, f.side.energy.total_mj) for f in metered if f.side.energy and f.side.energy.total_mj]
-        drawn.append(figure("Accuracy against energy", "mJ an inference", points, words.significant))
-    lead = "Up and to the left is better; on the dashed line stand those that no other file beats on both axes."
-    return section("charts", "All files", tag("div", drawn, class_="pair"), lead=lead)
+
+def _point(f: Line, x: float) -> Point:
+    name = words.one_line(f.side.name)
+    return pareto.point(f.side.artefact, x, label=name, name=name, named=f.comparison is None,
+                        latency_ms=f.side.latency.p50_ms if f.side.latency else None)  # fmt: skip
 
 
 def _table(found: Sequence[Line], price: float | None) -> Markup:
@@ -111,7 +102,7 @@ def _table(found: Sequence[Line], price: float | None) -> Markup:
             words.percent(c.paired.agreement) if c else "–",
             join(words.size(art.size_bytes), minor(words.times(f.size_ratio))),
             join(words.milliseconds(latency.p50_ms), minor(_speed(f))) if latency else "–",
-            *([energy_text(f.side)] if metered else []),
+            *([_energy(f.side)] if metered else []),
             words.duration(f.side.training_seconds),
         ]
         if price is not None:
@@ -120,19 +111,16 @@ def _table(found: Sequence[Line], price: float | None) -> Markup:
         rows.append((None, cells))
     lead = "A file is beaten by one that is at least as good in accuracy, size and (where comparable) latency and " \
         "measured energy, and better in one of them. Training: all steps that led to it, the teacher's included. " \
-        f"{no_energy(f.side for f in found)}"  # fmt: skip
+        f"{not_measured(t for f in found for t in f.side.artefact.latency)}"  # fmt: skip
     figures = len(heads) - 1
     return section("files", "Side by side", table("All files", heads, rows, kind="versus", figures=figures), lead=lead)
 
 
-def energy_text(side: Side) -> object:
-    """`0.42 mJ` with its interval and what the meter saw."""
-    e = side.energy
-    if e is None or e.total_mj is None:
+def _energy(side: Side) -> object:
+    if side.energy is None:
         return "–"
-    low, high = e.total_ci95 or (e.total_mj, e.total_mj)
-    told = f"{words.significant(low)} to {words.significant(high)}, {words.one_line(e.meter)}"
-    return join(f"{words.significant(e.total_mj)} mJ", minor(told))
+    total, more = told(side.energy)
+    return join(total, minor(more))
 
 
 def _speed(f: Line) -> str:

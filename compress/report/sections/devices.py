@@ -1,11 +1,12 @@
 """Devices side by side. A cell says how its figure came about; what was not measured shows no figure at all."""
 
 from compress.report import words
+from compress.report.facts.energy import told
 from compress.report.facts.rows import Row
 from compress.report.facts.run import Facts
 from compress.report.html.markup import Markup, join, tag
 from compress.report.html.parts import minor, section, table
-from compress.result import DeviceRow, Energy
+from compress.result import DeviceRow
 
 _MEANING = {
     "measured": "timed there",
@@ -32,9 +33,9 @@ def devices(facts: Facts) -> Markup | None:
         "Devices side by side",
         table("Latency of every file on every device", heads, rows, kind="devices", figures=len(found)),
         table("The devices", ("Device", "Figures", "What it is", "Notes"), about, kind="hosts"),
-        lead="p50 of one example; in smaller type how many times faster than the teacher on the same device, with the "
-        "95 % interval, and millijoules above idle where a meter was read. Compare down a column, not across: devices "
-        "were measured apart.",
+        lead="Median latency of one example; in smaller type how many times faster than the teacher there, "
+        "with the 95 % interval, and the energy of an inference where a meter was read. Compare down a column, not "
+        "across: devices were measured apart.",
     )
 
 
@@ -53,13 +54,8 @@ def _cell(r: Row, d: DeviceRow) -> Markup:
     if found.ratio and found.ratio_ci95 and not r.is_teacher:
         low, high = map(words.significant, found.ratio_ci95)
         ratio = minor(f"{words.times(found.ratio)} ({low} to {high})")
-    return join(words.milliseconds(found.p50_ms), " ", label(found.label), ratio, _energy(found.energy))
-
-
-def _energy(found: Energy | None) -> Markup | None:
-    if found is None or found.label != "measured" or found.net_mj is None:
-        return None
-    return minor(f"{words.significant(found.net_mj)} mJ above idle ({found.meter})")
+    energy = minor("{} ({})".format(*told(found.metered))) if found.metered else None
+    return join(words.milliseconds(found.p50_ms), " ", label(found.label), ratio, energy)
 
 
 def _about(d: DeviceRow) -> list[object]:

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from compress.report import words
 from compress.report.charts.plots import bar, diverging
+from compress.report.facts.energy import told
 from compress.report.facts.rows import Row
 from compress.report.facts.run import Facts, StepChange
 from compress.report.facts.verdict import margin
-from compress.report.html.markup import Markup, join, tag
+from compress.report.html.markup import Markup, join, tag, with_code
 from compress.report.html.parts import icon, minor, section, table
 
 
@@ -34,6 +35,7 @@ def header(facts: Facts) -> Markup:
             "dl",
             _line("Budget", v.budget_grade, v.budget),
             _line("Accuracy", None, v.accuracy) if v.accuracy else None,
+            _line("Steps", None, _costs(facts)) if len(facts.steps) > 1 else None,
             _line("Trust", v.trust_grade, v.trust),
             _line(
                 "Ships",
@@ -43,6 +45,7 @@ def header(facts: Facts) -> Markup:
                     f", {v.ships.rpartition(', ')[2]}: {words.prose(r.shipped_reason)}.",
                 ),
             ),
+            _line("Next", None, with_code(" ".join(facts.next))),
             class_="verdict",
         ),
         flags(facts),
@@ -53,6 +56,12 @@ def header(facts: Facts) -> Markup:
 
 def _line(term: str, grade: str | None, text: str) -> Markup:
     return tag("div", tag("dt", icon(grade) if grade else None, term), tag("dd", text), class_=grade)
+
+
+def _costs(facts: Facts) -> Markup:
+    """What each step cost, in a line."""
+    return join([(tag("b", s.name), f" {s.told or 'not compared'}", "" if s is facts.steps[-1] else "; ")
+                 for s in facts.steps[1:]], ".")  # fmt: skip
 
 
 def flags(facts: Facts) -> Markup | None:
@@ -97,9 +106,16 @@ def _cards(facts: Facts) -> Iterable[Markup]:
             else ""
         )
         where = f"{words.one_line(found.device)}, {words.plural(found.threads, 'thread')}, {found.label}"
-        yield _card("Latency, p50", words.milliseconds(found.p50_ms), note, ci + where)
+        yield _card("Latency, median", words.milliseconds(found.p50_ms), note, ci + where)
     else:
-        yield _card("Latency, p50", "not measured", "", "")
+        yield _card("Latency, median", "not measured", "", "")
+    if own.energy:
+        joules, meter = told(own.energy)
+        note = "the reference"
+        if not own.is_teacher:
+            ratio = teacher.energy_mj / own.energy_mj if teacher.energy_mj and own.energy_mj else None
+            note = words.factor(ratio, "less", "more")
+        yield _card("Energy an inference", joules, note, f"{words.one_line(facts.metered or '')}; {meter}")
     total = own.integer + own.float
     yield _card(
         "Integer arithmetic",
@@ -130,20 +146,21 @@ def steps(facts: Facts) -> Markup | None:
     if len(facts.steps) < 2:
         return None
     largest = max((abs(s.accuracy_points) for s in facts.steps if s.accuracy_points is not None), default=0.0)
-    rows = [(None, _step(s, largest)) for s in facts.steps]
-    heads = ("Step", "What changed", "Accuracy", "", "Size", "Latency", "Time")
+    metered = any(s.energy_factor for s in facts.steps)
+    rows = [(None, _step(s, largest, metered)) for s in facts.steps]
+    heads = ["Step", "What changed", "Accuracy", "", "Size", "Latency", *(["Energy"] if metered else []), "Time"]
     return section(
         "steps",
         "What each step gained and cost",
-        table("Each step against the one before it", heads, rows, kind="steps", figures=3),
+        table("Each step against the one before it", heads, rows, kind="steps", figures=len(heads) - 4),
         lead="Each step's exported file against the file of the step before it. Derived from the measurements below; "
         "differences of a few tenths of a point between steps are within chance on small test sets.",
     )
 
 
-def _step(s: StepChange, largest: float) -> list[object]:
+def _step(s: StepChange, largest: float, metered: bool) -> list[object]:
     delta = s.accuracy_points
-    took = "from cache" if s.step and s.step.cached else words.duration(s.step.seconds) if s.step else "–"
+    took = join(words.duration(s.step.seconds), minor("from cache" if s.step.cached else None)) if s.step else "–"
     return [
         join(tag("b", s.name), minor(words.one_line(s.step.kind) if s.step else None)),
         join(s.row.changed, minor(s.row.id)),
@@ -151,34 +168,28 @@ def _step(s: StepChange, largest: float) -> list[object]:
         "" if delta is None else diverging(delta, largest, "lost" if delta < 0 else "gained"),
         words.factor(s.size_factor, "smaller", "larger"),
         words.factor(s.speed_factor, "faster", "slower"),
+        *([words.factor(s.energy_factor, "less", "more")] if metered else []),
         took,
     ]
 
 
 def files(facts: Facts) -> Markup:
     """Every artefact, one row each."""
-    heads = (
-        "File",
-        "Accuracy",
-        "Against teacher, points",
-        "Size",
-        "Latency, p50",
-        "Integer / float",
-        "Parameters",
-        "MACs",
-    )
-    rows = [("shipped" if r.is_shipped else None, _file(r)) for r in facts.rows]
+    heads = ["File", "Accuracy", "Against teacher, points", "Size", "Latency, median"]
+    heads += [*(["Energy"] if facts.metered else []), "Integer / float", "Parameters", "MACs"]
+    rows = [("shipped" if r.is_shipped else None, _file(r, metered=bool(facts.metered))) for r in facts.rows]
     device = f" Latency on {words.one_line(facts.device)}." if facts.device else ""
+    device += f" Energy of an inference on {words.one_line(facts.metered)}." if facts.metered else ""
     return section(
         "files",
         "Every file",
-        table("Every exported file of the run", heads, rows, kind="files", figures=7),
+        table("Every exported file of the run", heads, rows, kind="files", figures=len(heads) - 1),
         lead="Measured on the exported files, not on the models they came from. In smaller type: 95 % intervals, and "
         f"factors against the teacher (above 1 is smaller or faster).{device}",
     )
 
 
-def _file(r: Row) -> list[object]:
+def _file(r: Row, *, metered: bool) -> list[object]:
     art, acc, found, paired = r.artefact, r.accuracy, r.latency, r.artefact.paired
     badge = tag("span", "shipped", class_="badge") if r.is_shipped else None
     split = "" if acc is None or acc.split == "test" else f" ({acc.split})"
@@ -195,10 +206,18 @@ def _file(r: Row) -> list[object]:
         join(words.points(paired.difference_points), minor(words.interval(*paired.ci95_points))) if paired else "–",
         join(words.size(art.size_bytes), minor(words.times(r.size_ratio))),
         join(words.milliseconds(found.p50_ms), minor(ratio)) if found else "–",
+        *([_energy(r)] if metered else []),
         f"{r.integer} / {r.float}",
         words.number(art.parameters),
         words.number(art.macs),
     ]
+
+
+def _energy(r: Row) -> object:
+    if r.energy is None:
+        return "–"
+    total, more = told(r.energy)
+    return join(total, minor(more.rpartition("; ")[0]))
 
 
 def budget(facts: Facts) -> Markup | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from compress.report import words
+from compress.report.facts.energy import not_measured, told
 from compress.report.facts.rows import Row
 from compress.report.facts.run import Facts, facts
 from compress.report.facts.verdict import margin
@@ -14,6 +15,12 @@ _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|~#!"} | {"<": "&lt;", ">
 def escape(text: str) -> str:
     """Text as Markdown that shows exactly it, on one line, also inside a table."""
     return words.one_line(text).translate(_SPECIAL)
+
+
+def with_code(text: str) -> str:
+    """A sentence of ours, escaped, but for what stands between backticks in it."""
+    parts = words.one_line(text).split("`")
+    return "".join(f"`{part}`" if i % 2 else part.translate(_SPECIAL) for i, part in enumerate(parts))
 
 
 def render(result: Result) -> str:
@@ -46,7 +53,7 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]], left: int) -> str
 
 def _verdict(found: Facts) -> str:
     v, reason = found.verdict, words.prose(found.result.shipped_reason)
-    return "\n".join(
+    said = "\n".join(
         f"- **{term}**: {escape(text)}"
         for term, text in (
             ("Budget", v.budget),
@@ -55,26 +62,19 @@ def _verdict(found: Facts) -> str:
             ("Ships", f"{v.ships}: {reason}."),
         )
     )
+    return f"{said}\n- **Next**: {with_code(' '.join(found.next))}"
 
 
 def _files(found: Facts) -> str:
-    heads = (
-        "File",
-        "Accuracy",
-        "Points against teacher",
-        "Size",
-        "Smaller",
-        "Latency p50",
-        "Faster",
-        "Integer / float",
-    )
-    return (
-        table(heads, [_file(r) for r in found.rows], 1)
-        + "\n\nIn brackets: 95 % intervals. Factors are against the teacher."
-    )
+    heads = ["File", "Accuracy", "Points against teacher", "Size", "Smaller", "Median latency", "Faster"]
+    heads += [f"Energy, {escape(found.metered)}"] if found.metered else []
+    rows = [_file(r, metered=bool(found.metered)) for r in found.rows]
+    absent = not_measured(t for r in found.rows for t in r.artefact.latency)
+    notes = f"In brackets: 95 % intervals. Factors are against the teacher. {escape(absent)}".rstrip()
+    return f"{table([*heads, 'Integer / float'], rows, 1)}\n\n{notes}"
 
 
-def _file(r: Row) -> list[str]:
+def _file(r: Row, *, metered: bool) -> list[str]:
     acc, paired, found = r.accuracy, r.artefact.paired, r.latency
     name = f"{escape(r.role)} ({escape(r.id)})"
     speed = words.times(r.speed) if r.speed else "–"
@@ -89,6 +89,7 @@ def _file(r: Row) -> list[str]:
         words.times(r.size_ratio),
         words.milliseconds(found.p50_ms) if found else "–",
         speed,
+        *([escape(told(r.energy)[0]) if r.energy else "–"] if metered else []),
         f"{r.integer} / {r.float}",
     ]
 

@@ -1,10 +1,14 @@
 """The terminal report. Fits 80 columns, says more on wider terminals, and survives pipes, NO_COLOR and plain ASCII."""
 
+import shlex
+from pathlib import Path
+
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from compress.report import words
+from compress.report.facts.energy import told
 from compress.report.facts.rows import Row
 from compress.report.facts.run import Facts, facts
 from compress.report.facts.verdict import margin
@@ -14,13 +18,13 @@ _STYLE = {"good": "green", "care": "yellow", "bad": "bold red"}
 _WIDE = 112  # columns from which intervals stand beside their numbers, not below
 
 
-def render(result: Result) -> "Report":
-    """Something that `rich` can print.
+def render(result: Result, folder: Path = Path()) -> "Report":
+    """Something that `rich` can print. folder: of the run, for the commands that it advises.
 
     Raises:
         UsageError: the result holds no artefact, or names a shipped one that it does not hold.
     """
-    return Report(facts(result))
+    return Report(facts(result, shlex.quote(str(folder))))
 
 
 class Report:
@@ -60,10 +64,19 @@ class _Layout:
                 *(("Flag", "care", flag) for flag in f.result.flags),
                 *((("Accuracy", "", v.accuracy),) if v.accuracy else ()),
                 ("Trust", v.trust_grade, v.trust),
+                *((("Energy", "", energy),) if (energy := self._energy()) else ()),
                 ("Ships", "", f"{v.ships}: {f.result.shipped_reason}."),
+                ("Next", "", " ".join(f.next)),
             ),
         ]
         return Group(*parts)
+
+    def _energy(self) -> str:
+        """Of every file, where a meter was read."""
+        if not self.facts.metered:
+            return ""
+        files = ", ".join(f"{r.role} {told(r.energy)[0]}" for r in self.facts.rows if r.energy)
+        return f"{files} an inference on {self.facts.metered}."
 
     def _promise(self, b: BudgetRow) -> tuple[str, str, str]:
         at_most = words.quantity(b.limit, b.unit)
@@ -129,16 +142,5 @@ class _Layout:
             return []
         lines = []
         for s in self.facts.steps[1:]:
-            said = [s.row.changed]
-            if s.accuracy_points is not None:
-                said.append(f"{words.points(s.accuracy_points)} points")
-            said += [
-                f
-                for f in (
-                    words.factor(s.size_factor, "smaller", "larger"),
-                    words.factor(s.speed_factor, "faster", "slower"),
-                )
-                if f != "–"
-            ]
-            lines.append((s.name, "", "; ".join(said)))
+            lines.append((s.name, "", "; ".join(t for t in (s.row.changed, s.told) if t)))
         return [self._lines(*lines), Text()]

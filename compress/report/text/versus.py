@@ -1,14 +1,17 @@
 """The comparison as a terminal table and as Markdown for a pull request."""
 
+from collections.abc import Sequence
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from compress.comparison import Gap, Slice
 from compress.report import words
+from compress.report.facts.energy import not_measured, told
 from compress.report.facts.versus import Line, headline, lines
 from compress.report.text.markdown import escape, table
-from compress.versus import Versus, no_energy
+from compress.versus import Versus
 
 
 def terminal(v: Versus, price_per_hour: float | None = None) -> Group:
@@ -20,6 +23,8 @@ def terminal(v: Versus, price_per_hour: float | None = None) -> Group:
     for f in found:
         grid.add_row(*(Text(cell) for i, cell in enumerate(_cells(f)) if i != 3))
     parts: list[Text | Table] = [grid, Text()]
+    if any(f.side.energy for f in found):
+        parts += [Text(words.prose(_energy(found))), Text()]
     for f in found:
         if (c := f.comparison) is None:
             continue
@@ -37,9 +42,7 @@ def markdown(v: Versus, price_per_hour: float | None = None) -> str:
     heads = ["File", "Accuracy", "Points", "Agreement", "Size", "Smaller", "Latency p50, ms", "Faster", "Beaten by"]
     rows = [[escape(f.side.name), *map(escape, _cells(f)[1:]), escape(", ".join(f.beaten_by) or "none")] for f in found]
     parts = [f"## Compared with {escape(v.sides[0].name)}", table(heads, rows, 1)]
-    energies = [f"{f.side.name}: {words.significant(f.side.energy.total_mj or 0.0)} mJ" for f in found if f.side.energy]
-    said = no_energy(f.side for f in found)
-    parts.append(escape(said) if said else f"Energy an inference, measured: {escape('; '.join(energies))}.")
+    parts.append(escape(_energy(found)))
     for f in found:
         if (c := f.comparison) is None:
             continue
@@ -66,6 +69,12 @@ def _cells(f: Line) -> list[str]:
         words.significant(latency.p50_ms) if latency else "–",
         words.times(f.speed) if f.speed is not None else "–",
     ]
+
+
+def _energy(found: Sequence[Line]) -> str:
+    energies = [f"{f.side.name}: {told(f.side.energy)[0]}" for f in found if f.side.energy]
+    said = not_measured(t for f in found for t in f.side.artefact.latency)
+    return said or f"Energy an inference, measured: {'; '.join(energies)}."
 
 
 def _gap(g: Gap) -> str:

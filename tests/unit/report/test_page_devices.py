@@ -38,7 +38,7 @@ def test_only_what_was_measured_shows_a_figure():
     for row in cells(str(devices(facts(with_devices())))):
         cpu, pi5, toy, pi9 = row
         assert re.match(r"[\d.]+\s*ms measured", cpu)
-        assert re.match(r"[\d.]+\s*ms measured.* 0\.810 mJ above idle \(Pi 5 PMIC\)", pi5)
+        assert re.match(r"[\d.]+\s*ms measured.* 1\.50\s*mJ \(0\.810 above idle; Pi 5 PMIC, board\)", pi5)
         assert toy == "emulated self-test passed"
         assert pi9 == "none not run"
 

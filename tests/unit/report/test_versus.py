@@ -123,12 +123,13 @@ def test_energy_counts_where_it_was_measured_alike(versus):
     thirsty = with_energy(second.model_copy(update={"name": "thirsty"}), 3.0)
     sides = (first, with_energy(second, 1.0), thirsty)
     v = versus.model_copy(update={"sides": sides})
-    html = versus_page.render(v)
+    html = versus_page.render(v).replace("\u00a0", " ")
 
     assert "1.00 mJ" in html
+    assert "Accuracy against energy" in html  # of the two that were metered; the first was not
     assert "Energy an inference" in html
     assert lines(v)[2].beaten_by == ("int8",)
-    assert "int8: 1.00 mJ; thirsty: 3.00 mJ" in versus_text.markdown(v)
+    assert "int8: 1.00 mJ; thirsty: 3.00 mJ" in versus_text.markdown(v).replace("\u00a0", " ")
     assert "another meter" in energy_unlike(sides[1], with_energy(second, 1.0, meter="rapl"))
     assert energy_unlike(sides[1], with_energy(second, 1.0, label="estimated")) == "int8 has none measured"
 
