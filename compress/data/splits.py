@@ -17,6 +17,7 @@ from compress.readers.texts import Texts
 from compress.recipe.schema import DataConfig, NormalizeConfig
 
 Indices = NDArray[np.int64]
+_LEAST_SPREAD = 1e-5  # beside the mean: float32 has 100 numbers in it, and six digits of the mean are half of it off
 _TRIES = 200  # at choosing groups so that every class is on both sides
 
 
@@ -224,12 +225,15 @@ def _preprocessing(
     channels = x.shape[-1] if x.ndim == 4 or raw.kind != "examples" else 1
     flat = x.reshape(-1, channels)
     mean = flat.mean(axis=0, dtype=np.float64)
-    std = np.sqrt(np.maximum((flat.astype(np.float64) ** 2).mean(axis=0) - mean**2, 0.0)) * scale
-    if not std.all():
-        what = f"{'column' if raw.kind == 'table' else 'channel'} {int(np.argmin(std)) + 1} of {channels} never changes"
-        what = "all training values are the same" if channels == 1 else what
-        raise DataError(what, where, "give examples that differ, or leave it out")
-    numbers: dict[str, Any] = {"scale": scale, "mean": _short(mean * scale), "std": _short(std)}
+    std = flat.std(axis=0, dtype=np.float64)  # not by the mean square, which leaves no digit of large numbers
+    flattest = int(np.argmin(std - _LEAST_SPREAD * abs(mean)))
+    if std[flattest] <= _LEAST_SPREAD * abs(mean[flattest]):
+        which = f"{'column' if raw.kind == 'table' else 'channel'} {flattest + 1} of {channels}"
+        what = "all training values are the same" if channels == 1 else f"{which} never changes"
+        if np.ptp(flat[:, flattest]):
+            what = f"{which} has values around {mean[flattest]:.6g} that float32 can hardly tell apart"
+        raise DataError(what, where, "give examples that differ, subtract an offset, or leave it out")
+    numbers: dict[str, Any] = {"scale": scale, "mean": _short(mean * scale), "std": _short(std * scale)}
     return _made(x, windows, numbers)
 
 
