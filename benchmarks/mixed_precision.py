@@ -18,7 +18,7 @@ import numpy as np
 
 from compress.benchmark.host import host_facts
 from compress.blame.blame import blame
-from compress.blame.judge import Judge
+from compress.blame.judge import RunJudge
 from compress.blame.times import PLANS, timed
 from compress.blame.variants import integer_layers, mixed
 from compress.data.sources import open_data
@@ -48,7 +48,7 @@ def one(kind: Any, model: Model, data: Any, folder: Path) -> dict[str, Any]:
     """One format: blame, then test accuracy and time of the three files."""
     context = Context(seed=0, data=data.without_test(), teacher=None, workdir=folder, progress=lambda *_: None)
     quantized = run_stage(STAGES[QuantizeConfig], model, QuantizeConfig(), context, where="quantize").model
-    judge = Judge(kind, data, "image-classification", folder)
+    judge = RunJudge(kind, data, "image-classification", folder)
     content = judge.content(quantized)
     told = blame(content, kind, quantized, data, name="uneven", artefact=f"uneven.{kind}", timing=True)
     real, found = fold_batch_norm(drop_quantizers(quantized)), read_back(content, kind, quantized)

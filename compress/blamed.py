@@ -11,14 +11,14 @@ FORMAT, VERSION = "compress.blame", 1
 
 
 class LayerBlame(Part):
-    """One integer layer of the file.
+    """One integer layer of the file. Figures that a kind of file does not give are None.
 
     weight_sqnr_db: of the stored weights against the float ones. output_sqnr_db: of the layer's output in the whole
     int8 model against the float model's; None for one that the file merges with others. clipped: share of the float
     outputs that lie outside the grid behind the layer. zero_channels: stored as zeros though the float weights are not.
     gain: least-squares factor between stored and float weights, 1 where scales are right; None where the float weights
     are all zero.
-    alone_kl: divergence from the float file (mean KL, nats) with this layer alone in int8. without_kl: with all int8
+    alone_kl: divergence from the float file (Blame.measure) with this layer alone in int8. without_kl: with all int8
     but this one. alone_top1, without_top1: validation accuracy of these two files. milliseconds: of its operators in
     the engine's profile, None where it has none; share: of all. saves_ms: by how much the file is slower with this
     layer in float, timed side by side; saves_ci95: Student's t over processes; None where nothing was timed.
@@ -27,9 +27,9 @@ class LayerBlame(Part):
 
     name: str
     op: str
-    weight_sqnr_db: float
+    weight_sqnr_db: float | None
     output_sqnr_db: float | None
-    clipped: float
+    clipped: float | None
     zero_channels: int
     gain: float | None
     alone_kl: float
@@ -64,8 +64,13 @@ class Mixed(Part):
 
 
 class Blame(Part):
-    """Everything found about one file. *_top1 are on `count` validation examples; recovered: share of the float file's
-    lead that comes back. milliseconds, float_milliseconds: one example, one thread, here; None where nothing was timed.
+    """Everything found about one file.
+
+    *_top1: share of `count` validation examples that are right; recovered: share of the float file's lead that comes
+    back. measure: how divergence is measured, "kl" (mean Kullback-Leibler, nats) or "noise" (of the output that strays
+    most, energy of the error over the signal's). right: having the true label, the float file's answer (of a sequence
+    all of them), or an error of at most 1 % of the signal. milliseconds, float_milliseconds: one example, one thread,
+    here; None where nothing was timed.
     profile: where the layers' milliseconds come from, or why there are none. advice: what to do, in words; plan: the
     mixed file advised, if one helps.
     """
@@ -75,6 +80,8 @@ class Blame(Part):
     name: str
     artefact: str
     kind: Literal["onnx", "tflite"]
+    measure: Literal["kl", "noise"] = "kl"
+    right: Literal["label", "answer", "signal"] = "label"
     count: int
     float_top1: float
     top1: float

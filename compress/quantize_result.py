@@ -52,7 +52,7 @@ class FileRow(_Part):
     """One ONNX file. id: "float" or the candidate's name. kernels, operators: counted in the graph as it runs.
 
     selection, test: against the float file on the part that chose and the part that judges. verdict: why it may not
-    ship; empty where it may.
+    ship; empty where it may. keep_float: layers left in float because they were asked for or cost too much.
     """
 
     id: str
@@ -63,6 +63,7 @@ class FileRow(_Part):
     kernels: dict[str, int]
     operators: dict[str, int]
     layers: tuple[LayerRow, ...]
+    keep_float: tuple[str, ...] = ()
     selection: tuple[Fidelity, ...] = ()
     test: tuple[Fidelity, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
@@ -73,7 +74,7 @@ class FileRow(_Part):
 
 
 class Source(_Part):
-    """The file as given. time_share: of the float run by operator, measured."""
+    """The file as given. time_share: of the float run by operator, measured. fixed: inputs built into the graph."""
 
     path: str
     sha256: str
@@ -84,6 +85,7 @@ class Source(_Part):
     kind: str
     notes: tuple[str, ...]
     time_share: dict[str, float]
+    fixed: dict[str, str] = {}
 
 
 class ExampleFacts(_Part):

@@ -5,7 +5,8 @@ from typing import Any
 
 import yaml
 
-from compress.blame.blame import Progress, blame
+from compress.blame.blame import blame
+from compress.blame.weigh import Progress
 from compress.blamed import Blame
 from compress.compare.sides import Found
 from compress.errors import DataError, UsageError

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.blame.tensors import layer_outputs
+from compress.blame.weigh import Numbers
 from compress.blame.weights import CLIPPED, clipped
-from compress.blamed import LayerBlame
 from compress.data.dataset import Dataset
 from compress.model.graph import Graph
 from compress.model.model import Model
@@ -34,10 +34,10 @@ def _grid_behind(graph: Graph, layer: str) -> tuple[str | None, str]:
 
 
 def regridded(
-    found: Model, float_model: Model, rows: Sequence[LayerBlame], data: Dataset
+    found: Model, float_model: Model, rows: Sequence[Numbers], data: Dataset
 ) -> tuple[Model, tuple[str, ...]]:
     """The file's model with the range of every clipped output taken anew, from calibration data."""
-    layers = tuple(r.name for r in rows if r.clipped > CLIPPED)
+    layers = tuple(r.name for r in rows if (r.clipped or 0.0) > CLIPPED)
     if not layers:
         return found, ()
     outputs = layer_outputs(float_model, data.inputs(data.calibration))

@@ -1,18 +1,17 @@
 """From blamed layers to files with some of them in float: which to try, which to advise, and why."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from compress.blame.judge import Judge, Logits, divergence
+from compress.blame.judge import Judge
 from compress.blame.times import Timed
-from compress.blame.variants import mixed
 from compress.blamed import LayerBlame, Mixed
-from compress.model.model import Model
 
 RECOVERED = 0.8  # of what was lost: a plan that gives this much back is advised
 HELPFUL = 0.3  # of the divergence: less is not worth a plan
-MOST_KEPT = 5
+ONE_BY_ONE = 5  # so many layers in float are tried one more at a time; then half as many more, up to half of all
 LITTLE_KL = 0.005  # nats: below it, and without a loss of accuracy beyond chance, there is nothing to blame
 _WORTH_TELLING = 0.02  # of the file's time
 _NO_TIME = 0.005  # of the whole: what a layer saves below this is within what timing can tell
@@ -20,18 +19,17 @@ _NO_TIME = 0.005  # of the whole: what a layer saves below this is within what t
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What plans are judged on. repaired: the file's model with the ranges of `regrid` taken anew.
+    """What plans are judged on. make: the file with only these layers in integers, the ranges of `regrid` taken anew.
 
-    reference, said: logits of the float and of the int8 file, kl apart.
+    reference, said: answers of the float and of the int8 file, kl apart.
     """
 
     judge: Judge
-    float_model: Model
-    repaired: Model
+    make: Callable[[Collection[str]], bytes]
     regrid: tuple[str, ...]
     rows: Sequence[LayerBlame]
-    reference: Logits
-    said: Logits
+    reference: Any
+    said: Any
     kl: float
 
     @property
@@ -75,31 +73,43 @@ def candidates(ground: Ground, progress: Callable[[float, float, str], None]) ->
     if all(r.saves_ms is not None for r in ground.rows):
         orders.append(cheapest_first(ground.rows, ground.kl))
     tried: dict[tuple[str, ...], tuple[Mixed, Path]] = {}
-    most = min(MOST_KEPT, len(ground.rows) - 1)
+    counts = how_many(len(ground.rows))
     for order in orders:
-        for k in range(0 if ground.regrid else 1, most + 1):
+        for k in (*([0] if ground.regrid else []), *counts):
             kept = tuple(r.name for r in ground.rows if r in order[:k])
             if kept not in tried:
-                progress(len(tried), 2 * MOST_KEPT, f"{k} layers in float")
+                progress(len(tried), 2 * len(counts), f"{k} layers in float")
                 tried[kept] = _try(ground, kept, len(tried))
             if enough(tried[kept][0], ground.kl):
                 break
     return list(tried.values())
 
 
+def how_many(layers: int) -> list[int]:
+    """Of so many layers, the numbers in float that are tried.
+
+    >>> how_many(10), how_many(3), how_many(60)
+    ([1, 2, 3, 4, 5], [1, 2], [1, 2, 3, 4, 5, 8, 12, 18, 27])
+    """
+    counts = list(range(1, min(ONE_BY_ONE, layers - 1) + 1))
+    while counts and 3 * counts[-1] // 2 + 1 <= layers // 2:
+        counts.append(3 * counts[-1] // 2 + counts[-1] % 2)
+    return counts
+
+
 def _try(ground: Ground, kept: tuple[str, ...], number: int) -> tuple[Mixed, Path]:
     judge, chosen = ground.judge, [r for r in ground.rows if r.name in kept]
     integer = {r.name for r in ground.rows} - set(kept)
-    content = judge.content(mixed(ground.float_model, ground.repaired, integer))
+    content = ground.make(integer)
     bundle = judge.bundle(f"plan-{number}", content)
-    logits = judge.logits(bundle)
-    top1, lost = judge.top1(logits), ground.lost
+    answers = judge.answers(bundle)
+    top1, lost = judge.top1(answers), ground.lost
     slower = [r.saves_ms for r in chosen if r.saves_ms is not None]
     found = Mixed(
         keep_float=kept,
         regrid=ground.regrid,
         predicted_kl=max(0.0, ground.kl - sum(ground.kl - r.without_kl for r in chosen)),
-        kl=divergence(ground.reference, logits),
+        kl=judge.divergence(ground.reference, answers),
         top1=top1,
         size_bytes=len(content),
         recovered=(top1 - judge.top1(ground.said)) / lost if lost else None,
@@ -161,7 +171,7 @@ def advice(
     elif any(enough(m, ground.kl) for m in tried):
         out.append("Layers in float bring the accuracy back, but then the file is no faster than all float: ship that.")
     else:
-        out.append("No few layers are to blame: the loss is spread. Use `how: qat`, or more epochs of it.")
+        out.append(f"The loss is spread over the layers, none or few of them are to blame. {ground.judge.spread}")
     return tuple(out)
 
 

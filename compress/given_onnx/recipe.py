@@ -61,6 +61,14 @@ class OnnxRecipe:
         }  # fmt: skip
 
 
+def recipe_of(doc: dict[str, Any]) -> OnnxRecipe:
+    """What OnnxRecipe.to_json wrote."""
+    weights, _, per = doc["weights"].partition(" per ")
+    candidates = tuple(Candidate(**{**c, "operators": tuple(c["operators"])}) for c in doc["candidates"])
+    rest = {k: v for k, v in doc.items() if k not in ("weights", "candidates")}
+    return OnnxRecipe(**rest, weights=weights, per_channel=per == "channel", candidates=candidates)
+
+
 def make_recipe(
     analysis: Analysis,
     profile: Profile,

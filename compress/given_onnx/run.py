@@ -67,7 +67,7 @@ def quantize_file(path: Path, options: Options, out: Path, progress: Progress = 
         started=started,
         seconds=round(time.perf_counter() - begun, 2),
         seed=options.seed,
-        source=_source(opened),
+        source=_source(opened, options),
         examples=_facts(opened, options),
         recipe=opened.recipe.to_json(),
         limits=options.limits.which(opened.judge, rows[-1].test, labelled=labels is not None),
@@ -165,7 +165,7 @@ def _row(name: str, reason: str, data: bytes, counts: Counts, analysis: Analysis
     return FileRow(
         id=name, reason=reason, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data),
         gzip_bytes=len(gzip.compress(data, 9, mtime=0)), kernels=counts.kernels, operators=counts.operators,
-        layers=tuple(layers),
+        layers=tuple(layers), keep_float=tuple(kept),
     )  # fmt: skip
 
 
@@ -204,14 +204,14 @@ def speed(row: FileRow) -> float:
     return row.latency.ratio if row.latency and row.latency.ratio else 0.0
 
 
-def _source(opened: Opened) -> Source:
+def _source(opened: Opened, options: Options) -> Source:
     given, prepared = opened.given, opened.prepared
     opset = next(o.version for o in given.model.opset_import if o.domain in ("", "ai.onnx"))
     return Source(
         path=given.path.name, sha256=given.sha256, size_bytes=given.size_bytes, opset=opset,
         inputs=tuple(map(str, prepared.signature.inputs)), outputs=tuple(map(str, prepared.signature.outputs)),
         kind=opened.analysis.kind, notes=(*prepared.notes, *opened.lean.changes()),
-        time_share={k: round(v, 4) for k, v in opened.analysis.time_share.items()},
+        time_share={k: round(v, 4) for k, v in opened.analysis.time_share.items()}, fixed=dict(options.fixed or {}),
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "verify": {"errors", "comparison", "recipe", "data", "evaluate", "emulation"},
     "blamed": {"comparison", "documents"},
     "blame": {"errors", "tokenized", "blamed", "comparison", "compare", "data", "evaluate", "export", "model",
-              "numerics", "recipe", "stages"},
+              "given_onnx", "numerics", "onnx_file", "quantize_result", "recipe", "stages"},
     "report": {"errors", "result", "comparison", "versus", "blamed", "quantize_result"},
     "label": {"errors", "readers"},
     "doctor": {"errors", "benchmark", "recipe"},

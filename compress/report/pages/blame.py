@@ -7,8 +7,12 @@ from compress.report.charts.scatter import Point, scatter
 from compress.report.html.document import document
 from compress.report.html.markup import Markup, tag, with_code
 from compress.report.html.parts import icon, minor, section, table
-from compress.report.text.blame import ranked, summary
+from compress.report.text.blame import MEASURES, ranked, summary
 
+_COST = {
+    "kl": "mean divergence (KL, nats) of the answers from those in float",
+    "noise": "energy of the error over the signal's, of the output that strays most from the float file's",
+}
 NAMED = 8  # layers with a name in the chart
 
 
@@ -91,8 +95,8 @@ def _layers(b: Blame) -> Markup:
         "layers",
         "Layer by layer",
         table("Every integer layer of the file", heads, rows, kind="blame", figures=len(heads) - 2),
-        lead="Cost: mean divergence (KL, nats) of the answers from those in float, with this layer alone in int8, and "
-        "with all of them but this one. Output and weights: signal over rounding error, in decibels, along the whole "
+        lead=f"Cost: {_COST[b.measure]}, with this layer alone in int8, and with all of them but this one. Output and "
+        "weights: signal over rounding error, in decibels, along the whole "
         f"int8 file; 6 dB are one bit. Clipped: share of the float outputs beyond the grid. Validation examples.{time}",
     )
 
@@ -105,8 +109,8 @@ def _layer(r: LayerBlame, most: float, kl: float, timed: bool, saved: bool) -> l
         words.significant(r.alone_kl, 2),
         tag("span", words.significant(r.without_kl, 2), minor(f"{words.significant(back, 2)} comes back")),
         "–" if r.output_sqnr_db is None else words.decibels(r.output_sqnr_db),
-        words.decibels(r.weight_sqnr_db),
-        words.percent(r.clipped, 1),
+        "–" if r.weight_sqnr_db is None else words.decibels(r.weight_sqnr_db),
+        "–" if r.clipped is None else words.percent(r.clipped, 1),
     ]
     if timed:
         share = minor(words.percent(r.share, 0)) if r.share is not None else None
@@ -119,7 +123,15 @@ def _layer(r: LayerBlame, most: float, kl: float, timed: bool, saved: bool) -> l
 def _plans(b: Blame) -> Markup | None:
     if not b.tried:
         return None
-    heads = ["In float", "Predicted KL", "Measured KL", "Accuracy", "Came back", "Size"]
+    unit = MEASURES[b.measure]
+    heads = [
+        "In float",
+        f"Predicted {unit}",
+        f"Measured {unit}",
+        "Accuracy" if b.right == "label" else "As in float",
+        "Came back",
+        "Size",
+    ]
     timed = any(m.milliseconds is not None for m in b.tried)
     heads += ["Predicted time", "Measured time"] if timed else []
     rows = [("shipped" if m == b.plan else None, _plan(m, b, timed)) for m in b.tried]

@@ -8,22 +8,35 @@ from compress.blamed import Blame, LayerBlame
 from compress.report import words
 from compress.report.text.markdown import escape, table
 
-HEADS = ("Layer", "Alone, KL", "Without it, KL", "Output", "Weights", "Clipped", "Time", "In float")
+MEASURES = {"kl": "KL", "noise": "noise"}
+RIGHT = {
+    "label": "{share} right on {count} validation examples",
+    "answer": "{share} of {count} validation examples answered as in float",
+    "signal": "{share} of {count} validation examples with an error of at most 1 % of the signal",
+}
 
 
 def summary(b: Blame) -> str:
     """One sentence on the whole file."""
-    points = words.points(100 * (b.top1 - b.float_top1))
-    return (
-        f"{words.one_line(b.artefact)}: {words.percent(b.top1)} on {b.count:,} validation examples, in float "
-        f"{words.percent(b.float_top1)} ({points} points); divergence {words.significant(b.kl, 2)} nats"
-    )
+    text = f"{words.one_line(b.artefact)}: " + RIGHT[b.right].format(share=words.percent(b.top1), count=f"{b.count:,}")
+    if b.right == "label":
+        points = words.points(100 * (b.top1 - b.float_top1))
+        text += f", in float {words.percent(b.float_top1)} ({points} points)"
+    far = f"divergence {words.significant(b.kl, 2)} nats" if b.measure == "kl" else (
+        f"error {words.percent(b.kl, 2)} of the signal's energy")  # fmt: skip
+    return f"{text}; {far}"
+
+
+def heads(b: Blame) -> tuple[str, ...]:
+    """Of the table of layers."""
+    unit = MEASURES[b.measure]
+    return ("Layer", f"Alone, {unit}", f"Without it, {unit}", "Output", "Weights", "Clipped", "Time", "In float")
 
 
 def terminal(b: Blame) -> Group:
     """Something that `rich` can print: the worst layers first."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for i, head in enumerate(HEADS):
+    for i, head in enumerate(heads(b)):
         wide = max((len(r.name) for r in b.layers), default=0) if i == 0 else 0
         grid.add_column(head, justify="left" if i == 0 else "right", no_wrap=i == 0, min_width=min(wide, 24))
     for row in ranked(b):
@@ -37,7 +50,7 @@ def markdown(b: Blame) -> str:
     """GitHub-flavoured Markdown, ending in one newline."""
     rows = [[escape(c) for c in cells(r)] for r in ranked(b)]
     advice = "\n".join(f"- {escape(words.prose(line))}" for line in (*b.advice, *timing(b)))
-    return f"## Blame\n\n{escape(summary(b))}.\n\n{table(HEADS, rows, 1)}\n\n{advice}\n"
+    return f"## Blame\n\n{escape(summary(b))}.\n\n{table(heads(b), rows, 1)}\n\n{advice}\n"
 
 
 def timing(b: Blame) -> tuple[str, ...]:
@@ -62,8 +75,8 @@ def cells(row: LayerBlame) -> list[str]:
         words.significant(row.alone_kl, 2),
         words.significant(row.without_kl, 2),
         "–" if row.output_sqnr_db is None else words.decibels(row.output_sqnr_db),
-        words.decibels(row.weight_sqnr_db),
-        words.percent(row.clipped, 1),
+        "–" if row.weight_sqnr_db is None else words.decibels(row.weight_sqnr_db),
+        "–" if row.clipped is None else words.percent(row.clipped, 1),
         time,
         "–" if row.saves_ms is None else words.signed(1000 * row.saves_ms, ".1f") + "\u00a0µs",
     ]
