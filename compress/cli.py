@@ -1,6 +1,9 @@
 """The command line: prints errors, not tracebacks. Rooms are imported inside the commands: --help stays quick."""
 
+import codecs
+import difflib
 import importlib
+import io
 import pkgutil
 import sys
 from typing import Any, NoReturn
@@ -23,6 +26,16 @@ _EXTRAS = {
 }
 
 
+_PLAIN = {"−": "-", "–": "-", "—": "-", "─": "-", "×": "x", "→": "->", "✓": "+", "✗": "x", "…": "..", "±": "+-"}
+
+
+def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of codecs: signs that the terminal's encoding lacks, in signs that every one has."""
+    assert isinstance(error, UnicodeEncodeError)
+    signs = "".join(_PLAIN.get(sign, "?") for sign in error.object[error.start : error.end])
+    return signs, error.end
+
+
 def _fail(error: CompressError) -> NoReturn:
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(str(error), err=True)
@@ -31,6 +44,14 @@ def _fail(error: CompressError) -> NoReturn:
 
 class _Group(click.Group):
     """Finds the commands of `compress/commands/`, and turns every CompressError into one message and its exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click's; what a terminal of another encoding (LANG=C, a pipe of old) cannot show never stops a run."""
+        codecs.register_error("plain-signs", _in_plain_signs)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="plain-signs")
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(m.name for m in pkgutil.iter_modules(commands.__path__) if not m.name.startswith("_"))
@@ -41,6 +62,13 @@ class _Group(click.Group):
             return None
         found: click.Command = importlib.import_module(f"{commands.__name__}.{cmd_name}").command
         return found
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """As click's, with a suggestion for a name that is none."""
+        if args and args[0].isalpha() and args[0] not in self.list_commands(ctx):
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            ctx.fail(f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

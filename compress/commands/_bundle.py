@@ -5,18 +5,20 @@ from typing import Any
 
 import click
 
+from compress.commands._paths import ExistingPath
 
-class BundlePath(click.Path):
+
+class BundlePath(ExistingPath):
     """The path of a bundle, or of a run folder: its `bundle` is meant."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(path_type=Path, **options)
+    def __init__(self) -> None:
+        super().__init__("give the folder that holds manifest.json, or a run's folder", "folder")
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A path, whatever is or is not there."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Raises: UsageError: there is no such folder."""
         path = super().convert(value, param, ctx)
-        if isinstance(path, Path) and not (path / "manifest.json").exists():
-            return path / "bundle" if (path / "bundle" / "manifest.json").is_file() else path
+        if not (path / "manifest.json").exists() and (path / "bundle" / "manifest.json").is_file():
+            return path / "bundle"
         return path
 
 

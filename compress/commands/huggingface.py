@@ -7,7 +7,7 @@ import click
 from compress.commands._bundle import BUNDLE
 
 
-@click.command("huggingface", short_help="Write a text bundle for Hugging Face Optimum.")
+@click.command("huggingface", short_help="Write a bundle for Hugging Face Optimum.")
 @BUNDLE
 @click.argument("folder", type=click.Path(path_type=Path))
 def command(bundle: Path, folder: Path) -> None:

@@ -4,11 +4,16 @@ from pathlib import Path
 
 import click
 
+from compress.commands._paths import ExistingPath
+
 
 @click.command("label", short_help="Label inputs from the field by keyboard.")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--import", "imported", type=click.Path(path_type=Path), help="Take labels from a file and stop: Label "
-              "Studio's JSON export, our labels.jsonl, or items.csv with its last column filled in.")  # fmt: skip
+@click.argument("folder", type=ExistingPath("give what `edge-runtime queue export` wrote", "folder"))
+@click.option(
+    "--import", "imported", type=ExistingPath("give the path of the labels", "file"),
+    help="Take labels from a file and stop: Label Studio's JSON export, our labels.jsonl, or items.csv with its last "
+    "column filled in.",
+)  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page.  [default: a free one]")
 @click.option("--open/--no-open", "browser", default=False, help="Open the page in the default browser.")
 def command(folder: Path, imported: Path | None, port: int, browser: bool) -> None:

@@ -5,13 +5,18 @@ from typing import Any
 
 import click
 
+from compress.commands._paths import ExistingPath
+
 _PATH = click.Path(path_type=Path)
+_MODEL = ExistingPath("give the path of a .onnx file, or of a folder that holds one")
+_EXAMPLES = ExistingPath("give the path of an .npz with one array for each input", "file")
+_LABELS = ExistingPath("give the path of a .npy file or a text with a class number a line", "file")
 
 
 @click.command("quantize", short_help="Quantize a given float ONNX file.")
-@click.argument("model", type=_PATH)
-@click.option("--data", type=_PATH, required=True, help="An .npz with one array of examples for each input.")
-@click.option("--labels", type=_PATH, help="Class numbers (.npy or text); or an array `labels` in --data.")
+@click.argument("model", type=_MODEL)
+@click.option("--data", type=_EXAMPLES, required=True, help="An .npz with one array of examples for each input.")
+@click.option("--labels", type=_LABELS, help="Class numbers (.npy or text); or an array `labels` in --data.")
 @click.option("--target", default="x86-vnni", show_default=True, help="The kind of device to be right and fast on.")
 @click.option(
     "--how",

@@ -12,8 +12,9 @@ from compress.commands._recipe import ALLOW_CODE, RECIPE, SET, load, print_plan
 @SET
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/<recipe name>]")
 @click.option(
-    "--cache", type=click.Path(path_type=Path), envvar="COMPRESS_CACHE", help="Where finished steps are kept."
-)
+    "--cache", type=click.Path(path_type=Path), envvar="COMPRESS_CACHE",
+    help="Where finished steps are kept; may be deleted.  [default: $COMPRESS_CACHE, then ~/.cache/compress]",
+)  # fmt: skip
 @click.option("--smoke", is_flag=True, help="The whole chain on a sliver of the data, in seconds.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @click.option("--quiet", is_flag=True, help="Only warnings and the result.")
@@ -30,6 +31,7 @@ def command(
     """Run a recipe: train, compress, export, prove, measure, report.
 
     Exit code 0: done and within budget. 1: a step failed. 2: the recipe or the call is wrong. 3: done, over budget.
+    130: stopped; the same command goes on from there.
     """
     from rich.console import Console
 

@@ -11,7 +11,7 @@ DEFAULT = "haswell,nehalem,cortex-a53,cortex-a72,cortex-a76"
 
 
 @click.command("verify", short_help="Is a file right on CPUs that are not here?")
-@click.argument("bundle", type=BundlePath(exists=True, file_okay=False))
+@click.argument("bundle", type=BundlePath())
 @click.option("--data", type=click.Path(path_type=Path), help="A recipe (its test split) or an .npz with x and y.")
 @click.option("--cpu", "cpus", default=DEFAULT, show_default=True, help="CPUs, separated by commas.")
 @click.option("--engine", "formats", multiple=True, type=click.Choice(["onnx", "tflite"]), help="Only this file.")

@@ -114,10 +114,15 @@ def select(artefacts: Sequence[Artefact], budget: Budget, *, allow_slower: bool 
         )
         meeting = near or [max(meeting, key=lambda a: (accuracy_of(a, "validation").correct, -a.size_bytes))]
     best = _greatest_gain(meeting, teacher)
+    count, most = len(meeting), all(_log_gain(a, teacher) <= _log_gain(best, teacher) for a in meeting)
+    more = f"a larger one gains more, but not {CLEARLY_BETTER:g} times as much"
     if allow_slower and budget.accuracy_drop_points is budget.size_bytes is None and not budget.latency_ms:
-        which = "the recipe sets no budget" + (f", and of {len(meeting)} it gains most" if len(meeting) > 1 else "")
-    elif len(meeting) > 1:
-        which = f"it keeps the budget and gains most of the {len(meeting)} that do"
+        which = "the recipe sets no budget"
+        if count > 1:
+            which += f", and of {count} it gains most" if most else f"; of {count} {more}"
+    elif count > 1:
+        which = f"it keeps the budget and gains most of the {count} that do"
+        which = which if most else f"it keeps the budget; of the {count} that do {more}"
     else:
         which = "it keeps the budget" if note else "the only one that keeps the budget"
     return Choice(best.id, True, f"{which}: {_gains(best, teacher)}{note}")

@@ -54,7 +54,9 @@ class Display:
             self._bar.update(self._task, completed=done, total=total, note=note)
         elif not self._quiet and time.monotonic() - self._last_plain > _PLAIN_EVERY_S:
             self._last_plain = time.monotonic()
-            self._console.print(f"    {self._label}: {done / max(total, 1e-9):.0%} {note}", highlight=False)
+            self._console.print(
+                f"    {self._label}: {done / max(total, 1e-9):.0%} {note}", highlight=False, soft_wrap=True
+            )
 
     def _stop(self) -> None:
         if self._bar is not None:

@@ -28,8 +28,12 @@ def test_the_greatest_gain_ships_and_the_reason_says_so(plan):
 
     assert (choice.id, choice.meets) == ("03-quantize.onnx", True)
     assert choice.reason == (
-        "it keeps the budget and gains most of the 3 that do: 0.60 points below the teacher on validation, "
-        "33.3x smaller, 12.0x faster on cpu"
+        "it keeps the budget; of the 3 that do a larger one gains more, but not 1.25 times as much: "
+        "0.60 points below the teacher on validation, 33.3x smaller, 12.0x faster on cpu"
+    )
+    without = [a for a in plan if a.id != "03-quantize.tflite"]
+    assert select(without, BudgetConfig(size_bytes=150_000)).reason.startswith(
+        "it keeps the budget and gains most of the 2 that do: 0.60 points below"
     )
 
 
@@ -71,7 +75,11 @@ def test_without_an_accuracy_limit_one_point_is_assumed(plan, artefact):
 def test_without_any_promise_nothing_is_said_to_be_kept(plan):
     reason = select(plan, BudgetConfig(), allow_slower=True).reason
 
-    assert reason.startswith("the recipe sets no budget, and of 4 it gains most: 0.60 points below")
+    assert reason.startswith(
+        "the recipe sets no budget; of 4 a larger one gains more, but not 1.25 times as much: 0.60"
+    )
+    reason = select(plan[:-1], BudgetConfig(), allow_slower=True).reason
+    assert reason.startswith("the recipe sets no budget, and of 3 it gains most: 0.60 points below")
     assert "it keeps the budget" in select(plan, BudgetConfig(), allow_slower=False).reason
     assert "it keeps the budget" in select(plan, BudgetConfig(size_bytes=10**9), allow_slower=True).reason
 
