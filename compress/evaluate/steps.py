@@ -9,6 +9,8 @@ from compress.comparison import Interval
 from compress.errors import UsageError
 from compress.result import Accuracy, Artefact, Latency
 
+_FEW = 5  # test examples of a class: one answer then moves its recall by 20 points or more
+
 
 def accuracy_of(artefact: Artefact, split: Literal["validation", "test"]) -> Accuracy:
     """Its accuracy on that split.
@@ -100,6 +102,26 @@ def step_flags(artefacts: Sequence[Artefact]) -> tuple[str, ...]:
             growth = this.size_bytes / before.size_bytes
             sizes = f"{this.size_bytes:,} after {before.size_bytes:,} bytes"
             out.append(f"{this.step} made the file larger: {growth:.2f}x ({names}, {sizes})")
+    return tuple(out)
+
+
+def data_flags(teacher: Artefact, classes: Sequence[str]) -> tuple[str, ...]:
+    """Sentences on figures that mean little: of a teacher that guesses, of classes that hardly stand in the test split.
+
+    classes: their names. Beyond 1,000 of them results hold no confusions, and nothing is said.
+    """
+    found = accuracy_of(teacher, "test")
+    counts = [sum(row) for row in found.confusion]
+    if not counts:
+        return ()
+    out = []
+    if found.correct <= (most := max(counts)):
+        right = f"right on {found.correct:,} of {found.count:,} test examples"
+        common = classes[counts.index(most)]
+        out.append(f"the teacher is no better than guessing: {right}, where always saying {common!r} is on {most:,}")
+    if few := [f"{name}: {count}" for name, count in zip(classes, counts, strict=True) if count < _FEW]:
+        named = ", ".join(few[:5]) + (", ..." if len(few) > 5 else "")
+        out.append(f"too few test examples to judge {len(few)} of {len(classes)} classes by ({named})")
     return tuple(out)
 
 

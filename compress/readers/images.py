@@ -16,6 +16,7 @@ from edge_runtime.preprocessing import Preprocessing
 from numpy.typing import NDArray
 
 from compress.errors import DataError, MissingExtraError
+from compress.readers.problems import together
 from compress.readers.raw import Raw
 
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
@@ -85,7 +86,7 @@ def read_images(folder: Folder, size: tuple[int, int] | None, channels: int | No
     wants all images to have the first one's.
 
     Raises:
-        DataError: naming the first file that is damaged, too large, or of another size or number of channels.
+        DataError: naming the files that are damaged, too large, or of another size or number of channels.
         MissingExtraError: Pillow is not installed.
     """
     height, width, bands = image_shape(folder, size, channels)
@@ -97,14 +98,20 @@ def read_images(folder: Folder, size: tuple[int, int] | None, channels: int | No
         )
     target = Preprocessing("image", height=height, width=width, channels=bands)
     parts: dict[str, Any] = {}
+    problems: list[DataError] = []
     for split, files in folder.files.items():
         x = np.empty((len(files), height, width, bands), np.uint8)
         for i, (path, _) in enumerate(files):
-            if channels is None or size is None:
-                _want_alike(path, (height, width), bands, size is None, channels is None)
-            x[i] = _pixels(path, target)
+            try:
+                if channels is None or size is None:
+                    _want_alike(path, (height, width), bands, size is None, channels is None)
+                x[i] = _pixels(path, target)
+            except DataError as error:
+                problems.append(error)
         parts[f"x_{split}"] = x[..., 0] if bands == 1 else x
         parts[f"y_{split}"] = np.array([y for _, y in files], np.int64)
+    if problems:
+        raise together(problems)
     return Raw(**parts, classes=folder.classes)
 
 
@@ -113,7 +120,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _files(path: Path, classes: Sequence[str]) -> tuple[tuple[Path, int], ...]:
-    found = []
+    found, problems = [], []
     for number, name in enumerate(classes):
         inside = sorted((path / name).iterdir()) if (path / name).is_dir() else []
         for file in inside:
@@ -121,8 +128,11 @@ def _files(path: Path, classes: Sequence[str]) -> tuple[tuple[Path, int], ...]:
                 continue
             if not file.is_file() or file.suffix.lower() not in IMAGE_SUFFIXES:
                 what = "it is a folder within a class" if file.is_dir() else "it is no image file"
-                raise DataError(what, str(file), f"move it away; images end in {', '.join(IMAGE_SUFFIXES)}")
+                fix = f"move it away; images end in {', '.join(IMAGE_SUFFIXES)}"
+                problems.append(DataError(what, str(file), fix))
             found.append((file, number))
+    if problems:
+        raise together(problems)
     if not found:
         raise DataError("it holds no images", str(path), "put the images of each class into a folder of its name")
     return tuple(found)
@@ -161,5 +171,5 @@ def _pixels(path: Path, target: Preprocessing) -> NDArray[np.uint8]:
         raw = as_array(path, target)
         inputs = target(raw[None])
     except EdgeError as error:
-        raise DataError(error.what, str(path), error.fix) from error
+        raise DataError(error.what, str(path), "repair it, or take it out") from error
     return np.rint(inputs[0].transpose(1, 2, 0)).astype(np.uint8)

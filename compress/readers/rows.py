@@ -13,13 +13,15 @@ from typing import Any, NoReturn
 from compress.errors import DataError
 
 _MAX_LINE_BYTES = 1 << 24
+_TAB = "\t"
 Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """(line, row) of each row; lines count from 1 as editors do, a row's is the one it begins on."""
     if not path.is_file():
-        raise DataError("there is no such file", str(path), "give the path of a .csv, .tsv or .jsonl file")
+        what = "it is a folder" if path.is_dir() else "there is no such file"
+        raise DataError(what, str(path), "give the path of a .csv, .tsv or .jsonl file")
     read: Callable[[Path], Iterator[tuple[int, Row]]] = _json_rows if path.suffix == ".jsonl" else _csv_rows
     try:
         yield from read(path)
@@ -69,6 +71,10 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _check_header(header: list[str], path: str, line: int) -> None:
+    if len(header) == 1 and (other := next((c for c in ";\t|," if c in header[0]), "")):
+        what = f"its header is one column that holds {'tabs' if other == _TAB else repr(other)}"
+        fix = "separate columns with commas (tabs in a .tsv), and write decimals with a point"
+        raise DataError(what, f"{path}, line {line}", fix)
     for i, name in enumerate(header):
         if not name:
             raise DataError(f"column {i + 1} has no name", f"{path}, line {line}", "the first row names the columns")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from compress.errors import DataError
+from compress.readers.problems import together
 from compress.readers.raw import Array, Raw
 from compress.readers.rows import Row, read_rows
 from compress.readers.texts import Texts
@@ -33,6 +34,7 @@ _SPLITS = {
 _FLOAT32_MAX = 3e38
 _NUMBERS = {int, float}
 _SHOWN_COLUMNS = 12
+_ABSENT = ("", "na", "n/a", "nan", "none", "null", "-", "?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,17 @@ class _Table:
         self._path = str(path)
         self._rows: list[tuple[str, ...]] = []  # label, split, and group, series and metadata if there are such columns
         self._starts: list[int] = []  # lines that recordings begin on
+        self._wanted: frozenset[str] = frozenset()
+        problems: list[DataError] = []
         for line, row in read_rows(path):
-            self._take(row, line)
+            try:
+                self._take(row, line)
+            except DataError as error:
+                problems.append(error)
+                if not self._wanted:  # the header itself is wrong, and with it every row
+                    break
+        if problems:
+            raise together(problems)
         if not self._rows:
             raise DataError("it is empty", str(path), "give a file with a header and rows")
         self.splits = {row[1] for row in self._rows}
@@ -164,7 +175,7 @@ class _Table:
 
     def _take(self, row: Row, line: int) -> None:
         c, path = self.columns, self._path
-        if not self._rows:
+        if not self._wanted:
             self.features = self.features or _roles(row, c, path, line)
             self._wanted = frozenset((*c.named, *self.features))
             self._keys = [k for k in (c.group, c.series, *c.metadata) if k is not None]
@@ -287,8 +298,10 @@ def _number(value: Any, column: str, path: str, line: int) -> float:
         with contextlib.suppress(ValueError):
             number = float(value)
     if not abs(number) < _FLOAT32_MAX:  # NaN too
-        what, fix = f"{column} is {_show(value)}", "give a finite number, with a point for decimals"
-        raise DataError(what, f"{path}, line {line}", fix)
+        fix = "give a finite number, with a point for decimals"
+        if value is None or str(value).strip().lower() in _ABSENT:
+            fix = "fill it in, or drop its row or recording"
+        raise DataError(f"{column} is {_show(value)}", f"{path}, line {line}", fix)
     return number
 
 

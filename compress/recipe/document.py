@@ -63,7 +63,8 @@ def read_yaml(data: bytes | str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(filter(None, (error.context, error.problem)))
-        builder.report(f"it is no YAML: {what}", mark.line + 1 if mark else 1)
+        hint = "; indent with spaces, not tabs" if "'\\t'" in what else ""
+        builder.report(f"it is no YAML: {what}{hint}", mark.line + 1 if mark else 1)
     except yaml.reader.ReaderError as error:
         line = data[: error.position].count("\n") + 1
         builder.report(f"it is no YAML: character U+{int(error.character):04X} is not allowed", line)

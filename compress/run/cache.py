@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.errors import CacheError
+from compress.errors import CacheError, UsageError
 
 ENTRY = "entry.json"
 
@@ -56,6 +56,8 @@ class Cache:
 
     def __init__(self, root: Path, report: Callable[[str], None]) -> None:
         self.root, self._report = root, report
+        if root.exists() and not root.is_dir():
+            raise UsageError("it is a file, not a folder", str(root), "choose another folder with --cache")
         with self._writing(root):
             for name in ("work", "locks", "temporary"):
                 (root / name).mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from compress.errors import BudgetMissedError, ParityError
 from compress.evaluate.select import budget_rows, consistency_row, select
-from compress.evaluate.steps import step_flags
+from compress.evaluate.steps import data_flags, step_flags
 from compress.plan.file import plan_text
 from compress.plan.plan import make_plan
 from compress.plan.target import load_target
@@ -87,14 +87,14 @@ def run_recipe(
             versions=record.versions(record.SHOWN),
             host=measured.host,
             devices=measured.devices,
-            data=data_facts(walk),
+            data=(facts := data_facts(walk)),
             steps=tuple(walk.recorder.rows),
             artefacts=artefacts,
             ledger=evidence.ledger,
             budget=budget,
             shipped=choice.id,
             shipped_reason=choice.reason,
-            flags=step_flags(artefacts),
+            flags=(*(() if smoke else data_flags(artefacts[0], facts.classes)), *step_flags(artefacts)),
             smoke=smoke,
             comparison=comparison,
         )

@@ -41,7 +41,7 @@ def test_every_block_runs(title, tmp_path):
             (tmp_path / info.removeprefix("file=")).write_text(content)
         elif language == "python":
             assert info == "run"
-            run([sys.executable, "-c", content], tmp_path)
+            run([sys.executable, "-c", re.sub(r"runs/(my_\w+)/bundle", r"runs/\1-smoke/bundle", content)], tmp_path)
         else:
             assert (language, info) == ("bash", "")
             script = re.sub(r"^compress run ", "compress run --smoke ", content, flags=re.M)

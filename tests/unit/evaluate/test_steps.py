@@ -1,6 +1,6 @@
 import pytest
 
-from compress.evaluate.steps import blame_accuracy, chain, step_flags
+from compress.evaluate.steps import blame_accuracy, chain, data_flags, step_flags
 
 
 def test_the_chain_follows_the_format_of_the_file_it_ends_in(artefact):
@@ -84,3 +84,27 @@ def test_a_float_twin_is_no_step_s_doing(artefact):
                  artefact("03-quantize.onnx", 30_000, 20.0), twin)  # fmt: skip
 
     assert step_flags(artefacts) == ()
+
+
+def teacher(artefact, confusion):
+    """A teacher with that confusion of classes on test."""
+    made = artefact("teacher.onnx")
+    right, count = sum(row[i] for i, row in enumerate(confusion)), sum(map(sum, confusion))
+    test = made.accuracy[1].model_copy(update={"confusion": confusion, "correct": right, "count": count})
+    return made.model_copy(update={"accuracy": (made.accuracy[0], test)})
+
+
+def test_a_teacher_that_guesses_is_flagged(artefact):
+    assert data_flags(teacher(artefact, ((50, 10), (30, 10))), ("cat", "dog")) == (
+        "the teacher is no better than guessing: right on 60 of 100 test examples, where always saying 'cat' is on 60",
+    )
+    assert data_flags(teacher(artefact, ((51, 9), (30, 10))), ("cat", "dog")) == ()
+    assert data_flags(artefact("teacher.onnx"), ("cat", "dog")) == ()
+
+
+def test_classes_that_the_test_split_hardly_holds_are_flagged(artefact):
+    confusion = ((50, 0, 0), (0, 4, 0), (0, 0, 0))
+
+    assert data_flags(teacher(artefact, confusion), ("cat", "dog", "emu")) == (
+        "too few test examples to judge 2 of 3 classes by (dog: 4, emu: 0)",
+    )

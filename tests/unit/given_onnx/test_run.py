@@ -145,7 +145,7 @@ def test_a_dry_run_shows_the_recipe_and_writes_nothing(finished, tmp_path):
         (["--target", "z80"], 2, "no target 'z80'"),
         (["--fix", "x"], 2, "'x' has no value"),
         (["--keep-float", "nose"], 2, "no layer 'nose'"),
-        (["--labels", "none.npy"], 1, "labels cannot be read"),
+        (["--labels", "none.npy"], 2, "none.npy: there is no such file"),
     ],
 )
 def test_wrong_calls_end_with_their_code_and_a_fix(finished, more, code, message):

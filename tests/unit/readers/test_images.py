@@ -132,3 +132,16 @@ def test_an_empty_or_absent_folder_is_named(tmp_path):
     (tmp_path / "cat").mkdir()
     with pytest.raises(DataError, match="it holds no images"):
         find_images(tmp_path)
+
+
+def test_all_damaged_files_are_told_at_once(folder):
+    for name in ("3", "4"):
+        (folder / "cat" / f"{name}.png").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"cat/3\.png.*\(1 more problem: .*cat/4\.png\)") as told:
+        read(folder)
+    assert told.value.fix == "repair it, or take it out"
+
+    for i in range(20):
+        (folder / "dog" / f"{i}.txt").write_text("x")
+    with pytest.raises(DataError, match=r"it is no image file \(19 more problems: .*dog/1\.txt; .*; \.\.\.\)"):
+        read(folder)

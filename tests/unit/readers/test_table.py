@@ -202,3 +202,26 @@ def test_a_row_of_numbers_is_read_as_its_values_one_by_one(values):
     whole = outcome(lambda: table._numbers(row, list(row), "t.csv", 7))
     alone = outcome(lambda: [table._number(v, name, "t.csv", 7) for name, v in row.items()])
     assert whole == alone
+
+
+def test_all_missing_values_are_told_at_once_and_what_to_do_about_them(file):
+    rows = "".join(f"{i},{'' if i % 3 else i},a\n" for i in range(30))
+    with pytest.raises(DataError, match=r"line 3: q is empty \(19 more problems: .*line 4; .*; \.\.\.\)") as told:
+        read_table(file("p,q,label\n" + rows), Columns("label"))
+    assert told.value.fix == "fill it in, or drop its row or recording"
+
+    with pytest.raises(DataError, match=r"there is no column 'x'[^(]*$"):  # a wrong header once, not for every row
+        read_table(file("p,q,label\n" + rows), Columns("label", features=("x",)))
+
+
+@pytest.mark.parametrize(("sign", "called"), [(";", "';'"), ("\t", "tabs"), ("|", "'|'")])
+def test_a_table_with_another_separator_is_told_so(file, sign, called):
+    with pytest.raises(DataError, match="one column that holds") as told:
+        read_table(file("a,b,label\n1,2,x\n".replace(",", sign)), Columns("label"))
+    assert called in told.value.what
+    assert "with commas" in told.value.fix
+
+
+def test_a_folder_is_no_table(tmp_path):
+    with pytest.raises(DataError, match="it is a folder"):
+        read_table(tmp_path, TEXT)

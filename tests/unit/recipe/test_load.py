@@ -156,7 +156,11 @@ def test_what_is_wrong_is_said_with_its_line(change, problems, old, new, line):
         ("- a\n", "line 1: want a mapping of keys, got a list"),
         ("hello", "line 1: want a mapping of keys, got the text 'hello'"),
         ("a: [1\nb: 2\n", "line 2: it is no YAML: while parsing a flow sequence expected ',' or ']', but got ':'"),
-        ("a: 1\n\tb: 2\n", "line 2: it is no YAML: while scanning for the next token found character '\\t'"),
+        (
+            "a: 1\n\tb: 2\n",
+            "line 2: it is no YAML: while scanning for the next token found character '\\t' that cannot "
+            "start any token; indent with spaces, not tabs",
+        ),
         ("a: 1\n---\nb: 2\n", "line 2: a second document starts here; one recipe a file"),
         (b"a: 1\nb: \xff\n", "line 2: byte 8 is not UTF-8; save the file as UTF-8"),
         ("a: \x07\n", "line 1: it is no YAML: character U+0007 is not allowed"),

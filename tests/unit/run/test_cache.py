@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from compress.errors import CacheError
+from compress.errors import CacheError, UsageError
 from compress.run.cache import Cache, make_key
 
 KEY = make_key("train", {"epochs": 1}, version=1, inputs={"data": "abc"}, seed=0, tools={"torch": "2"})
@@ -159,3 +159,9 @@ def test_a_key_is_held_by_one_process_at_a_time_and_freed_by_death(cache, said):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def test_a_file_for_a_cache_is_a_wrong_call(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="it is a file, not a folder"):
+        Cache(tmp_path / "file", print)
