@@ -60,3 +60,11 @@ def test_every_recipe_of_the_page_has_a_name_of_its_own():
         re.search(r"^name: (\w+)$", c, re.M)[1] for b in sections().values() for _, i, c in b if i.endswith("yaml")
     ]
     assert len(set(names)) == len(names)
+
+
+def test_the_page_opens_the_bundles_that_its_own_commands_write():
+    """The tests run everything with --smoke; whoever copies the page does not."""
+    names = set(re.findall(r"^name: (\w+)$", PAGE, re.M))
+    opened = set(re.findall(r'load\("runs/(.+?)/bundle"\)', PAGE))
+    assert opened <= names | {"model-int8"}
+    assert len(opened) >= 4
