@@ -314,3 +314,13 @@ def test_the_engines_greeting_is_no_part_of_a_commands_output(bundle, image):
     done = shell("predict", bundle, image, "--engine", "tflite")
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_under_the_output_is_one_clear_error(bundle):
+    command = [sys.executable, "-m", "edge_runtime", "info", str(bundle)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (
+        1, "error: the output: No space left on device\n  fix: see that it can be written and has space left\n"
+    )  # fmt: skip

@@ -153,6 +153,7 @@ def test_the_same_bundle_twice_is_compared_format_by_format(bundle):
         (["--cores", "998,999"], 1, "cores 998, 999 are not this process's to use"),
         (["--batch", "0"], 2, "a batch of 0"),
         (["--vs", "/nowhere"], 1, "/nowhere: no such folder"),
+        (["--out", "/nowhere/x.json"], 2, "/nowhere/x.json: its folder is not there or cannot be written"),
     ],
 )
 def test_an_impossible_call_is_refused_before_anything_runs(bundle, capsys, arguments, code, message):

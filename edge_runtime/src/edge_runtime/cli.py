@@ -6,6 +6,7 @@ Exit codes: 0 fine; 1 the bundle, the engine or the self-test failed; 2 the call
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import io
@@ -46,6 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, for example `head`, has seen enough
         sys.stderr.close()
         return 0
+    except OSError as error:  # what no command foresaw; a full disk under our own output, for one
+        where = error.filename2 or error.filename or "the output"
+        print(
+            f"error: {where}: {error.strerror}\n  fix: see that it can be written and has space left", file=sys.stderr
+        )
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # else Python tries again at its end, and complains
+        return 1
     return int(code)
 
 

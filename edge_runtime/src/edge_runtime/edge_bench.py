@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; print errors, never tracebacks. Returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
+        if options.out and not (options.out.parent.is_dir() and os.access(options.out.parent, os.W_OK)):
+            raise InputError("its folder is not there or cannot be written", str(options.out), "give another --out")
         job = make_job(options)
         with held(f"edge-bench {options.bundle or options.job}"):
             document = measure(job, _say if options.progress else lambda *_: None)
@@ -48,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"error: {options.out}: {error.strerror}\n  fix: give another --out", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 1 if document["void"] else 0
