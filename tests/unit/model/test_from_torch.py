@@ -118,6 +118,7 @@ class Calls(nn.Module):
         (lambda m, x: m.head(nn.functional.max_pool2d(m.conv(x).mean((2, 3), True), 1).flatten(1)), "a single pixel"),
         (lambda m, x: m.conv(x), r"its output has shape \(4, 6, 6\) an example"),
         (lambda m, x: (m.head(m.conv(x).mean((2, 3))), x), "it returns 2 values"),
+        (lambda m, x: m.head.weight, "its output does not depend on its input"),
         (lambda m, x: m.head(x), r"called with an input of shape \(4, 1, 8, 8\) it raised RuntimeError: mat1 and mat2"),
         (lambda m, x: m.head(m.conv(x).mean((2, 3))) if x.sum() > 0 else x, "torch.export cannot follow it"),
     ],
