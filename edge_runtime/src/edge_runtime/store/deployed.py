@@ -228,14 +228,15 @@ class Deployed:
             if self._active is active:
                 self._quietly(lambda: self.store.accept(active.version))
                 self._swap(_Active(active.version, active.model, None, active.beside))
-                self._follow(read_bytes(self.store.folder))
+                self._quietly(lambda: self._follow(read_bytes(self.store.folder)))
 
     def _leave(self, active: _Active, reason: str) -> bool:
         """Go back from a version that failed its trial. True if another one runs now."""
         with self._changing:
             if self._active is active:
-                self._give_up(active.version, reason)
-            return self._running().version != active.version
+                self._quietly(lambda: self._give_up(active.version, reason))
+            now = self._active  # None: the handle was closed meanwhile
+            return now is not None and now.version != active.version
 
     def _give_up(self, version: str, reason: str) -> None:
         """Have the store go back, and follow it; in this process alone where the store cannot be written."""
@@ -329,7 +330,7 @@ class Deployed:
             return None
 
     def _quietly(self, change: Callable[[], None]) -> None:
-        """Change the store from inside a call; what cannot be written is noted and does not cost the answer."""
+        """Change or follow the store from inside a call; what cannot be done is noted and does not cost the answer."""
         try:
             change()
         except (StoreError, OSError) as error:

@@ -60,7 +60,8 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._handle is not None:
-            os.close(self._handle)  # which unlocks it
+            _unlock(self._handle)  # closing does not while a child forked meanwhile holds it open
+            os.close(self._handle)
             self._handle = None
 
 
@@ -80,3 +81,9 @@ def try_lock(handle: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _unlock(handle: int) -> None:
+    import fcntl
+
+    fcntl.flock(handle, fcntl.LOCK_UN)

@@ -14,7 +14,7 @@ import urllib.request
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from edge_runtime.errors import BundleError, StoreError
 from edge_runtime.files import read_file
@@ -177,7 +177,7 @@ class HttpSource:
         headers = {"User-Agent": "edge-runtime", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        request = urllib.request.Request(urljoin(self.name, path), headers=headers)  # noqa: S310 (http(s) only)
+        request = urllib.request.Request(urljoin(self.name, quote(path)), headers=headers)  # noqa: S310 (http(s) only)
         if self._token:
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         answer: HTTPResponse = self._opener.open(request, timeout=self._timeout_s)

@@ -25,7 +25,7 @@ FILE_NAME = "state.json"
 MODES = ("shadow", "canary")
 _VERSION = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 _LARGEST_BYTES = 1 << 20
-_MOST_BAD = 100
+_MOST_BAD, _MOST_RECENT = 100, 1000
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Limits:
 
     calls: length of the trial, in examples answered; 0 means no trial.
     errors: failures of the engine (also NaN or infinite outputs) that are tolerated.
-    latency_ms: median per example, preprocessing included; None sets no limit.
+    latency_ms: median per example over the newest 1,000 calls, preprocessing included; None sets no limit.
     crashes: times the process may die inside a call of this version.
     """
 
@@ -81,8 +81,13 @@ class State:
 
     def accepted(self) -> State:
         """With the trial of the current version passed."""
-        others = tuple(v for v in self.recent if v != self.current)
+        others = tuple(v for v in self.recent if v != self.current)[1 - _MOST_RECENT :]
         return replace(self, trial=None, recent=(*others, self.current) if self.current else others)
+
+    def with_current(self, version: str, trial: Limits | None = None) -> State:
+        """With another current version; if it ran beside the old one, that run ends."""
+        beside = None if self.beside is not None and self.beside.version == version else self.beside
+        return replace(self, current=version, trial=trial, beside=beside)
 
     def way_back(self, installed: Container[str]) -> str | None:
         """Where a rollback goes: the version accepted last that is not the current one, not bad, and still there."""
@@ -116,7 +121,8 @@ def write_state(folder: Path, state: State) -> None:
         OSError: the disk is full or read-only; the old state stands.
     """
     doc = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(state), "recent": list(state.recent)}
-    write_durable(folder / FILE_NAME, (json.dumps(doc, indent=1, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(doc, indent=1, ensure_ascii=False) + "\n"
+    write_durable(folder / FILE_NAME, text.encode("utf-8", "backslashreplace"))  # a reason may hold what is no text
 
 
 def read_bytes(folder: Path) -> bytes:

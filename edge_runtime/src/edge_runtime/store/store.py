@@ -24,7 +24,7 @@ from edge_runtime.errors import StoreError
 from edge_runtime.files import verify_files
 from edge_runtime.manifest import read_manifest
 from edge_runtime.store.deployed import Deployed
-from edge_runtime.store.durable import remove_whole
+from edge_runtime.store.durable import remove_whole, sync_folder
 from edge_runtime.store.install import install, installed_versions, read_source
 from edge_runtime.store.lock import Lock
 from edge_runtime.store.selftest import self_test
@@ -103,6 +103,8 @@ class Store:
             with Lock(root / "state.lock", 10.0):
                 if not (root / FILE_NAME).exists():
                     write_state(root, State())
+            with contextlib.suppress(OSError):  # a folder that this user may not read
+                sync_folder(root.parent)
         except OSError as error:
             fix = "give a folder that this user may write"
             raise StoreError(f"cannot be made: {error.strerror}", str(root), fix) from error
@@ -226,7 +228,7 @@ class Store:
             left = state.current
             if left is not None and left != target:
                 state = state.marked_bad(left, reason)
-            self._write(replace(state.forgiven(target), current=target).accepted(), f"rollback from {left}: {reason}")
+            self._write(state.forgiven(target).with_current(target).accepted(), f"rollback from {left}: {reason}")
         return Updated(target, left, left != target, f"back to {target}")
 
     def stop_beside(self) -> None:
@@ -253,7 +255,7 @@ class Store:
                 if target is None:  # the first version of all: a bad one is better than none
                     self._write(replace(state, trial=None), f"no way back from {version}: {reason}")
                 else:
-                    back = replace(state.marked_bad(version, reason), current=target)
+                    back = state.marked_bad(version, reason).with_current(target)
                     self._write(back.accepted(), f"automatic rollback from {version}: {reason}")
         clear_crashes(self.folder / "marks", version)
 
@@ -268,8 +270,10 @@ class Store:
             names[state.beside.version] = state.beside.mode
         out = []
         for version in [*order, *(v for v in state.bad if v not in installed)]:
-            files = [p for p in (self.folder / "versions" / version).rglob("*") if p.is_file()]
-            size_bytes = sum(p.stat().st_size for p in files)
+            size_bytes = 0
+            with contextlib.suppress(OSError):  # another process may be deleting it
+                files = (self.folder / "versions" / version).rglob("*")
+                size_bytes = sum(p.stat().st_size for p in files if p.is_file())
             out.append(Version(version, names.get(version, ""), size_bytes, state.bad.get(version, "")))
         return out
 
@@ -310,8 +314,7 @@ class Store:
                 self._write(replace(state, beside=Beside(version, mode, share, limits)), f"{mode} of {version}")
                 return Updated(version, state.current, True, f"{version} runs as {mode} for {share:.1%} of the calls")
             before = state.current
-            beside = None if state.beside and state.beside.version == version else state.beside
-            state = replace(state, current=version, trial=limits, beside=beside)
+            state = state.with_current(version, limits)
             on_trial = limits.calls > 0 and state.way_back(installed_versions(self.folder)) is not None
             self._write(state if on_trial else state.accepted(), f"switch from {before}")
         rest = f"on trial for {limits.calls} calls" if on_trial else "accepted at once"
@@ -352,7 +355,7 @@ class Store:
             path = self.folder / "history.jsonl"
             if path.exists() and path.stat().st_size > _LARGEST_HISTORY_BYTES:
                 os.replace(path, self.folder / "history.1.jsonl")
-            with path.open("a", encoding="utf-8") as file:
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
