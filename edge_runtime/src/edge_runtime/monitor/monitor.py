@@ -287,9 +287,9 @@ class Monitor:
         statistics = self.reference.statistics
 
         def write(store: Store) -> bool:
-            store.write(process.source, interval, predictions, labels, alarms)
             store.describe(meta, statistics)
-            return self.queue.store(store)
+            store.write(process.source, interval, predictions, labels, alarms)  # the last that can fail
+            return True
 
         if not self._try(write):
             return False
@@ -300,7 +300,7 @@ class Monitor:
             for id in labels:
                 self._labels.pop(id, None)
             del process.alarms[: len(alarms)]
-        return True
+        return bool(self._try(self.queue.store))
 
     def _fold(self, *, wait: bool) -> None:
         alarms: Sequence[Alarm] = ()

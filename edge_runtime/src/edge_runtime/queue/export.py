@@ -25,7 +25,8 @@ import numpy as np
 from edge_runtime.errors import BundleError, InputError
 from edge_runtime.files import write_atomic
 from edge_runtime.queue.payload import decode, png
-from edge_runtime.queue.queue import Item, forget, read_items
+from edge_runtime.queue.queue import Item, forget, read_items, worth
+from edge_runtime.store.durable import move_durable, sync_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +41,8 @@ def export_queue(store: Store, folder: Path, *, most: int | None = None, keep: b
     """Write the queue into a new folder, most telling first; returns how many items.
 
     most: of them; None is all. keep: leave them in the queue; otherwise their content leaves the monitor's file.
-    Whole or not at all: a folder appears under its name when everything is in it, and only then do the items leave.
+    Whole or not at all: a folder appears under its name when everything is in it and on the disk, and only then do the
+    items leave.
 
     Raises:
         InputError: the folder is there already, the queue is empty, or holds features alone.
@@ -51,7 +53,7 @@ def export_queue(store: Store, folder: Path, *, most: int | None = None, keep: b
     facts = store.facts()
     labels: list[str] = facts.get("labels", [])
     with store.transaction() as db:
-        items = sorted(read_items(db), key=lambda i: max(i.uncertainty, i.novelty / 8), reverse=True)[:most]
+        items = sorted(read_items(db), key=worth, reverse=True)[:most]
         if not items:
             fix = 'give the monitor keep="raw" (or "features"), and wait for inputs that are worth a label'
             raise InputError("the queue is empty", str(folder), fix)
@@ -63,7 +65,8 @@ def export_queue(store: Store, folder: Path, *, most: int | None = None, keep: b
             _write_lists(
                 work, rows, {"name": facts.get("name", ""), "kind": items[0].kind, "labels": labels}, folder.name
             )
-            os.replace(work, folder)
+            sync_files(work)
+            move_durable(work, folder)
         except OSError as error:
             fix = "give a folder on a disk with room, which you may write to"
             raise InputError(f"the folder cannot be written: {error.strerror or error}", str(folder), fix) from error

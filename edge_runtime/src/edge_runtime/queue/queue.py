@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 PRIVACY = ("off", "features", "raw")
 _COLUMNS = "id, time_s, uncertainty, novelty, predicted, confidence, digest, features, kind, payload"
+_NOVELTY_UNIT = 8  # standard deviations that count as much as full uncertainty
 _REMEMBERED = 10  # times the queue's size: digests of what was exported, so that it is not asked for again
 
 
@@ -128,12 +129,15 @@ class Queue:
             items = [items[i] for i in sorted([*first.tolist(), *second.tolist()])]
         else:  # there is room, for anything
             self._floors = (0.0, 0.0)
-        items = sorted(items, key=lambda item: max(item.uncertainty, item.novelty / 8), reverse=True)
+        items = sorted(items, key=worth, reverse=True)
         total, kept = 0, []
         for item in items:
             total += len(item.payload or b"")
-            if total <= self.most_bytes:
-                kept.append(item)
+            if total > self.most_bytes:
+                least = worth(item)
+                self._floors = (max(self._floors[0], least), max(self._floors[1], least * _NOVELTY_UNIT))
+                break
+            kept.append(item)
         return kept
 
     def store(self, store: Store) -> bool:
@@ -163,7 +167,13 @@ class Queue:
         with self._lock:
             done = {item.id for item in fresh}
             self._items = [item for item in self._items if item.id not in done]
+            self._digests = {item.digest for item in self._items}  # of the rest the file knows
         return True
+
+
+def worth(item: Item) -> float:
+    """By what items are ranked where their number or their bytes must be cut."""
+    return max(item.uncertainty, item.novelty / _NOVELTY_UNIT)
 
 
 def read_items(db: sqlite3.Connection) -> list[Item]:

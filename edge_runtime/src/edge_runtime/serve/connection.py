@@ -49,7 +49,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock, or turn the client away."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # so that we hear of every answer that the client does not take
+        transport.set_write_buffer_limits(1, 0)  # so that we hear of every answer that the client does not take
         if len(self.connections) > self.most:
             fix = "try again later, or keep connections alive and use fewer"
             self._refuse(Problem(503, "too many connections", "server", fix, retry_s=1))

@@ -36,6 +36,14 @@ def write_durable(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def sync_files(folder: Path) -> None:
+    """Bring the content of all files below a folder to the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+
+
 def move_durable(source: Path, target: Path) -> None:
     """Give a complete, synced folder its final name."""
     for folder in [source, *(p for p in source.rglob("*") if p.is_dir())]:
