@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,13 +39,15 @@ def import_onnxruntime() -> Any:
     Raises:
         ImportError: it is not installed.
     """
-    chosen = os.environ.get(_TELEMETRY_OFF)
-    os.environ.setdefault(_TELEMETRY_OFF, "1")
+    if "onnxruntime" in sys.modules or _TELEMETRY_OFF in os.environ:
+        import onnxruntime
+
+        return onnxruntime
+    os.environ[_TELEMETRY_OFF] = "1"
     try:
         import onnxruntime
     finally:
-        if chosen is None:
-            del os.environ[_TELEMETRY_OFF]
+        os.environ.pop(_TELEMETRY_OFF, None)  # another thread may have been at the same
     return onnxruntime
 
 

@@ -112,7 +112,7 @@ def test_a_client_that_leaves_a_little_unread_is_cut_off_too(bundle):
                 time.sleep(0.05)
             assert not server.server_state.connections
     finally:
-        server.force_exit = server.should_exit = True
+        server.should_exit = True
         thread.join(timeout=20)
         listening.close()
 

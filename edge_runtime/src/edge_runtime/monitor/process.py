@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.statistics import Statistics
 
+T = TypeVar("T")
 BATCH = 64  # examples described at a time: numpy's cost per call is spread over them
 _MOST_WAITING = 4096  # while another thread describes; beyond it examples are counted as dropped
 _LARGEST_STEP = 4096
@@ -67,8 +69,9 @@ class Process:
         self.step, self._every, self._share = every, every, share
         self._cost_s, self._call_s = 0.0, 0.0
         self._number = itertools.count()
-        self._calls: list[tuple[float, int]] = []
-        self._waiting: list[tuple[str, Any, Any, Any]] = []
+        # Threads append without a lock, so these are never replaced: what is appended to a list just let go is lost.
+        self._calls: deque[tuple[float, int]] = deque()
+        self._waiting: deque[tuple[str, Any, Any, Any]] = deque()
 
     def fresh(self) -> Counters:
         """Empty counters that fit the reference."""
@@ -126,13 +129,12 @@ class Process:
         """Describe and count what waits, unless another thread is at it: the alarms and batches that gives."""
         if not self.lock.acquire(blocking=wait):
             if len(self._waiting) > _MOST_WAITING:
-                self._waiting = self._waiting[-_MOST_WAITING // 2 :]
-                self.now.dropped += _MOST_WAITING // 2
+                self.now.dropped += len(_taken(self._waiting, len(self._waiting) - _MOST_WAITING // 2))
             return [], []
         try:
             began = time.perf_counter()
-            calls, self._calls = self._calls, []
-            waiting, self._waiting = self._waiting, []
+            calls = _taken(self._calls, len(self._calls))
+            waiting = _taken(self._waiting, len(self._waiting))
             if not calls and not waiting:
                 return [], []
             latencies = [ms for ms, _ in calls]
@@ -199,3 +201,12 @@ class Process:
         if self._call_s > 0:
             wanted = math.ceil(self._cost_s / (self._share * self._call_s))
             self.step = max(self._every, min(wanted, _LARGEST_STEP))
+
+
+def _taken(queue: deque[T], most: int) -> list[T]:
+    """The oldest of a queue, taken out; fewer where another thread takes some, too."""
+    out: list[T] = []
+    with contextlib.suppress(IndexError):
+        for _ in range(most):
+            out.append(queue.popleft())
+    return out
