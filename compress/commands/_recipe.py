@@ -35,9 +35,8 @@ def load(path: Path, overrides: tuple[str, ...], smoke: bool) -> Any:
 
 def print_plan(recipe: Any) -> None:
     """On the terminal, layer by layer."""
-    from rich.console import Console
-
+    from compress.commands._console import plain_console
     from compress.plan.explain import render
     from compress.plan.plan import make_plan
 
-    Console().print(render(make_plan(recipe)))
+    plain_console().print(render(make_plan(recipe)))

@@ -27,14 +27,13 @@ def command(
     itself, on validation examples, and by what it saves in time; the worst ones are put back to float and measured.
     Writes blame.json, blame.html and blame.md.
     """
-    from rich.console import Console
-
     from compress.blamed import save_blame
+    from compress.commands._console import plain_console
     from compress.report.build import write_texts
     from compress.report.pages.blame import render
     from compress.report.text.blame import markdown, terminal
 
-    console = Console()
+    console = plain_console()
     with console.status("reading the file") as status:
         folder, blamed, mend = _blamed(
             file, data, labels, examples, times, lambda done, total, note: status.update(note)

@@ -29,8 +29,7 @@ def command(files: tuple[str, ...], out: Path, price: float | None, explain: int
     A file is a run folder (its shipped file), RUN:ARTEFACT (runs/a:02-prune.onnx) or an artefact's folder. All must
     have been judged on the same test examples. Writes compare.json, compare.html and compare.md.
     """
-    from rich.console import Console
-
+    from compress.commands._console import plain_console
     from compress.compare.sides import find
     from compress.compare.versus import versus
     from compress.report.build import write_texts
@@ -42,6 +41,6 @@ def command(files: tuple[str, ...], out: Path, price: float | None, explain: int
     out.mkdir(parents=True, exist_ok=True)
     save_versus(out / "compare.json", found)
     written = write_texts({"compare.html": render(found, price), "compare.md": markdown(found, price)}, out)
-    Console().print(terminal(found, price))
+    plain_console().print(terminal(found, price))
     for path in written:
         click.echo(path)

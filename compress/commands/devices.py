@@ -29,6 +29,7 @@ def command(context: click.Context, file: Path | None, names: tuple[str, ...], a
     context.obj = file
     if context.invoked_subcommand is not None:
         return
+    from compress.commands._console import plain_console
     from compress.devices.fleet import on_each
     from compress.devices.load import choose, load_devices
     from compress.devices.table import as_plain, render
@@ -39,7 +40,7 @@ def command(context: click.Context, file: Path | None, names: tuple[str, ...], a
     if as_json:
         click.echo(json.dumps([as_plain(o) for o in outcomes], indent=1))
     else:
-        _console().print(render(outcomes))
+        plain_console().print(render(outcomes))
     sys.exit(int(any(o.error for o in outcomes)))
 
 
@@ -82,9 +83,3 @@ def _each(file: Path | None, names: tuple[str, ...], task: Any) -> None:
     for outcome in outcomes:
         click.echo(str(outcome.error) if outcome.error else f"{outcome.device.name}: done", err=bool(outcome.error))
     sys.exit(int(any(o.error for o in outcomes)))
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console()

@@ -60,8 +60,7 @@ def command(
     Exit code 0: the int8 file ships. 1: it could not be made. 2: the call is wrong. 3: done, but int8 is not faster or
     strays too far, and the float file is kept.
     """
-    from rich.console import Console
-
+    from compress.commands._console import plain_console
     from compress.errors import BudgetMissedError, UsageError
     from compress.given_onnx.judge import Limits
     from compress.given_onnx.opened import Options, open_all
@@ -74,7 +73,7 @@ def command(
     options = Options(
         data, labels, target, how, calibration, keep_float, fixed, limits, judge, allow_slower, profile, threads
     )
-    console = Console()
+    console = plain_console()
     if dry_run:
         from compress.given_onnx.explain import render
 

@@ -14,8 +14,7 @@ def command(run_folder: Path) -> None:
 
     Given a monitor's SQLite file from a device, draw that: traffic, drift, alarms and accuracy over time.
     """
-    from rich.console import Console
-
+    from compress.commands._console import plain_console
     from compress.report.facts.watched import is_monitor_file
 
     if is_monitor_file(run_folder):
@@ -25,7 +24,7 @@ def command(run_folder: Path) -> None:
         return
     path = run_folder / "result.json" if run_folder.is_dir() else run_folder
     table, written = _quantized(path) if _is_quantized(path) else _ran(path)
-    Console().print(table)
+    plain_console().print(table)
     for file in written:
         click.echo(file)
 

@@ -33,7 +33,7 @@ def command(
     Exit code 0: done and within budget. 1: a step failed. 2: the recipe or the call is wrong. 3: done, over budget.
     130: stopped; the same command goes on from there.
     """
-    from rich.console import Console
+    from compress.commands._console import plain_console
 
     loaded = load(recipe, overrides, smoke)
     if dry_run:
@@ -41,4 +41,4 @@ def command(
         return
     from compress.run.run import run_recipe
 
-    run_recipe(loaded, out=out, cache_root=cache, smoke=smoke, quiet=quiet, console=Console())
+    run_recipe(loaded, out=out, cache_root=cache, smoke=smoke, quiet=quiet, console=plain_console())

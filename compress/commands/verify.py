@@ -37,8 +37,8 @@ def command(
     nothing. Exit code 3 when a CPU is out of tolerance.
     """
     from edge_runtime.edge_host import cpu_features, cpu_model
-    from rich.console import Console
 
+    from compress.commands._console import plain_console
     from compress.emulation.cpus import cpu_named
     from compress.errors import UsageError
     from compress.verify.report import markdown, render
@@ -58,5 +58,5 @@ def command(
     )  # fmt: skip
     if out is not None:
         out.write_text(markdown(report) if out.suffix == ".md" else report.model_dump_json(indent=1) + "\n")
-    Console().print(render(report))
+    plain_console().print(render(report))
     sys.exit(0 if report.ok else 3)

@@ -21,7 +21,7 @@ class Display:
 
     def warn(self, sentence: str) -> None:
         """A sentence the user should read."""
-        self._console.print(f"[yellow]note:[/yellow] {sentence}", highlight=False, soft_wrap=True)
+        self._print(("note:", "yellow"), f" {sentence}")
 
     def step(self, label: str) -> "_Step":
         """A context that shows one step while it runs; call it as a stage's Progress."""
@@ -31,17 +31,20 @@ class Display:
         """One line for a finished step."""
         if not self._quiet:
             took = "cached" if seconds is None else f"{seconds:.1f} s"
-            line = f"  [green]✓[/green] {label:<22} {outcome:<44} [dim]{took}[/dim]"
-            self._console.print(line, highlight=False, soft_wrap=True)
+            self._print("  ", ("✓", "green"), f" {label:<22} {outcome:<44} ", (took, "dim"))
+
+    def _print(self, *parts: str | tuple[str, str]) -> None:
+        """Texts and (text, style); no markup, for labels and sentences hold paths and class names."""
+        self._console.print(Text.assemble(*parts), highlight=False, soft_wrap=True)
 
     def _start(self, label: str) -> None:
         self._label, self._last_plain = label, time.monotonic()
         if self._quiet or not self._console.is_terminal:
             return
         self._bar = Progress(
-            TextColumn("  {task.description}"),
+            TextColumn("  {task.description}", markup=False),
             BarColumn(24),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             _Times(),
             console=self._console,
             transient=True,
@@ -54,9 +57,7 @@ class Display:
             self._bar.update(self._task, completed=done, total=total, note=note)
         elif not self._quiet and time.monotonic() - self._last_plain > _PLAIN_EVERY_S:
             self._last_plain = time.monotonic()
-            self._console.print(
-                f"    {self._label}: {done / max(total, 1e-9):.0%} {note}", highlight=False, soft_wrap=True
-            )
+            self._print(f"    {self._label}: {done / max(total, 1e-9):.0%} {note}")
 
     def _stop(self) -> None:
         if self._bar is not None:

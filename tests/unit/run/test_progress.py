@@ -40,3 +40,31 @@ def test_a_bar_says_how_long_it_took_and_never_calls_that_the_time_left():
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (9.6, "0:10"), (754, "12:34"), (3723, "1:02:03")])
 def test_times_are_short(seconds, text):
     assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_brackets_in_names_and_sentences_are_shown_as_they_are(terminal):
+    """A folder called [/x] must not end a run of hours, and `edge-runtime[onnx]` is not `edge-runtime`."""
+    text = "pip install edge-runtime[onnx] into /data/[/x]"
+    out = io.StringIO()
+    display = Display(Console(file=out, force_terminal=terminal, width=200, no_color=True))
+    display.warn(text)
+    with display.step(text) as progress:
+        progress(1, 2, text)
+    display.done(text, text, None)
+
+    assert out.getvalue().count(text) >= 3
+
+
+def test_every_command_prints_to_a_console_without_markup(capsys):
+    import ast
+    from pathlib import Path
+
+    import compress.commands
+    from compress.commands._console import plain_console
+
+    plain_console().print("edge-runtime[onnx] [/x] :smile:")
+    assert capsys.readouterr().out == "edge-runtime[onnx] [/x] :smile:\n"
+    for path in Path(compress.commands.__file__).parent.glob("*.py"):
+        names = {n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)}
+        assert "Console" not in names or path.name == "_console.py", path
