@@ -89,7 +89,7 @@ def command(
     folder = out or Path("runs") / f"{model.resolve().stem if model.is_file() else model.resolve().name}-int8"
     result = quantize_file(model, options, folder, progress)
     written = write_reports(result, folder)
-    console.print(table(result))
+    console.print(table(result, folder))
     for path in (*written, folder / "bundle"):
         console.print(str(path), highlight=False, soft_wrap=True)
     if result.shipped == FLOAT:

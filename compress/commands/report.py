@@ -42,7 +42,7 @@ def _quantized(path: Path) -> tuple[Any, tuple[Path, ...]]:
     from compress.report.text.given import table
 
     result = load(path)
-    return table(result), write_reports(result, path.parent)
+    return table(result, path.parent), write_reports(result, path.parent)
 
 
 def _ran(path: Path) -> tuple[Any, tuple[Path, ...]]:

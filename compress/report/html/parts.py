@@ -1,6 +1,6 @@
 """What every part of the page is made of: sections, tables that become cards on a phone, icons."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from compress.report import words
@@ -17,6 +17,28 @@ def icon(grade: str) -> Markup:
     """A tick, an exclamation mark or a cross; the words beside it say the same."""
     path = tag("path", d=_ICONS[grade])
     return tag("svg", path, viewbox="0 0 16 16", class_=f"icon {grade}", aria_hidden="true", width=18, height=18)
+
+
+def masthead(kind: str, name: str, title: str, answers: Iterable[object], *rest: object, sides: bool = False) -> Markup:
+    """The first screen: kind of page, name, the one sentence that matters, and the answers to a reader's questions.
+
+    sides: the terms are names of files or devices, which want room.
+    """
+    line = tag("p", tag("span", kind, class_="kicker"), tag("span", name), class_="name-line")
+    return tag(
+        "header", line, tag("h1", title), tag("dl", answers, class_="verdict sides" if sides else "verdict"), *rest
+    )
+
+
+def answer(term: object, text: object, grade: str | None = None) -> Markup:
+    """One line of it. grade: good, care or bad; told by an icon, a colour and the words."""
+    return tag("div", tag("dt", icon(grade) if grade else None, term), tag("dd", text), class_=grade)
+
+
+def contents(titles: Mapping[str, str], drawn: Mapping[str, Markup | None]) -> Markup:
+    """Links to the parts that are there."""
+    links = [tag("a", text, href=f"#{key}") for key, text in titles.items() if drawn[key] is not None]
+    return tag("nav", links, aria_label="Parts of this report")
 
 
 def section(identity: str, title: str, *body: object, lead: str | None = None) -> Markup:

@@ -6,21 +6,24 @@ from compress.report.charts.plots import bar, both
 from compress.report.charts.scatter import Point, scatter
 from compress.report.html.document import document
 from compress.report.html.markup import Markup, tag, with_code
-from compress.report.html.parts import icon, minor, section, table
+from compress.report.html.parts import answer, masthead, minor, section, table
+from compress.report.sections.terms import terms
 from compress.report.text.blame import MEASURES, ranked, summary
 
 _COST = {
     "kl": "mean divergence (KL, nats) of the answers from those in float",
     "noise": "energy of the error over the signal's, of the output that strays most from the float file's",
 }
-NAMED = 8  # layers with a name in the chart
+_MEASURE = {"kl": "divergence (KL)", "noise": "noise"}
+_TERMS = ("decibels", "clipped", "float32, int8", "points", "median, p50, p90", "95 % interval")
+NAMED = 12  # layers with a name in the chart
 
 
 def render(b: Blame) -> str:
     """The whole page as text. The same blame gives the same bytes."""
     return document(
         f"Blame: {words.one_line(b.artefact)}",
-        [_header(b), _plot(b), _layers(b), _plans(b)],
+        [_header(b), _plot(b), _layers(b), _plans(b), terms(_MEASURE[b.measure], *_TERMS)],
         f"Drawn from blame.json alone: {words.one_line(b.name)}, {words.one_line(b.artefact)}.",
     )
 
@@ -37,13 +40,9 @@ def _header(b: Blame) -> Markup:
         if b.plan
         else "The loss is spread over the layers"
     )
-    rows = [tag("div", tag("dt", icon(grade), "Verdict"), tag("dd", f"{summary(b)}."), class_=grade)]
-    rows += [
-        tag("div", tag("dt", "" if i else "To do"), tag("dd", with_code(words.prose(line))))
-        for i, line in enumerate(b.advice)
-    ]
-    kicker = tag("p", tag("span", "Blame", class_="kicker"), tag("span", words.one_line(b.name)), class_="name-line")
-    return tag("header", kicker, tag("h1", title), tag("dl", rows, class_="verdict"))
+    answers = [answer("Verdict", f"{summary(b)}.", grade)]
+    answers += [answer("" if i else "Next", with_code(words.prose(line))) for i, line in enumerate(b.advice)]
+    return masthead("Blame", words.one_line(b.name), title, answers)
 
 
 def _plot(b: Blame) -> Markup | None:
@@ -65,8 +64,8 @@ def _plot(b: Blame) -> Markup | None:
         "Cost in accuracy against cost in time",
         tag("figure", both(draw(980, 380), draw(344, 330))),
         lead="Each layer: how much of the divergence comes back if it alone is put back to float, and how much slower "
-        "the file then is, timed side by side on this machine. The top left is worth keeping in float; bars are 95 % "
-        "intervals. Filled and ringed: in the advised plan.",
+        "the file then is, timed side by side on this machine. The top left is worth keeping in float; the dashed line "
+        "joins those that no other beats in both; bars are 95 % intervals. Filled and ringed: in the advised plan.",
     )
 
 
@@ -114,7 +113,7 @@ def _layer(r: LayerBlame, most: float, kl: float, timed: bool, saved: bool) -> l
     ]
     if timed:
         share = minor(words.percent(r.share, 0)) if r.share is not None else None
-        cells.append(tag("span", words.milliseconds(r.milliseconds), share) if r.milliseconds is not None else "–")
+        cells.append(tag("span", f"{1000 * r.milliseconds:.1f} µs", share) if r.milliseconds is not None else "–")
     if saved:
         cells.append(microseconds(r.saves_ms))
     return cells

@@ -7,11 +7,14 @@ from compress.quantize_result import Fidelity, FileRow, QuantizeResult
 from compress.report import words
 from compress.report.build import write_texts
 from compress.report.charts.plots import Strip, both, strips
+from compress.report.facts.given import FLOAT, answers, circumstances, kept_in_words, notes, verdict
 from compress.report.html.document import document
-from compress.report.html.markup import Markup, join, tag
-from compress.report.html.parts import minor, plain, readable, section, table
-from compress.report.text.given import FLOAT, circumstances, kept_in_words, markdown, notes, verdict
+from compress.report.html.markup import Markup, join, tag, with_code
+from compress.report.html.parts import answer, contents, masthead, minor, plain, readable, section, table
+from compress.report.sections.terms import terms
+from compress.report.text.given import markdown
 
+_TERMS = ("float32, int8", "agreement", "cosine", "decibels", "median, p50, p90", "95 % interval", "points", "MACs")
 _Rows = list[tuple[str | None, Sequence[object]]]
 
 
@@ -24,12 +27,12 @@ def render(result: QuantizeResult) -> str:
     """The whole page as text. The same result gives the same bytes."""
     name = words.one_line(result.name)
     drawn = {"files": _files(result), "outputs": _outputs(result), "timings": _timings(result),
-             "layers": _layers(result), "record": _record(result)}  # fmt: skip
-    titles = {"files": "Files", "outputs": "Outputs", "timings": "Latency", "layers": "Layers", "record": "Record"}
-    links = [tag("a", titles[key], href=f"#{key}") for key, part in drawn.items() if part is not None]
+             "layers": _layers(result), "terms": terms(*_TERMS), "record": _record(result)}  # fmt: skip
+    titles = {"files": "Files", "outputs": "Outputs", "timings": "Latency", "layers": "Layers", "terms": "Words",
+              "record": "Record"}  # fmt: skip
     return document(
         f"{words.shorten(name, 60)}: int8 report",
-        [_header(result, name), tag("nav", links, aria_label="Parts of this report"), list(drawn.values())],
+        [_header(result, name), contents(titles, drawn), list(drawn.values())],
         f"Drawn from result.json alone; every number is in that file. Result format {result.version}.",
     )
 
@@ -39,10 +42,11 @@ def _header(result: QuantizeResult, name: str) -> Markup:
     flags = tag("div", tag("h2", "Know before you use it"), tag("ul", [tag("li", n) for n in said]), class_="flags")
     about = (f"target {result.recipe['target']}", f"seed {result.seed}", words.moment(result.started),
              f"took {words.duration(result.seconds)}")  # fmt: skip
-    return tag(
-        "header",
-        tag("p", tag("span", "Int8 report", class_="kicker"), tag("span", name), class_="name-line"),
-        tag("h1", words.sentence(verdict(result))),
+    return masthead(
+        "Int8 report",
+        name,
+        words.sentence(verdict(result)),
+        [answer(a.term, with_code(a.text), a.grade) for a in answers(result)],
         flags if said else None,
         tag("p", " · ".join(about), class_="about"),
     )
@@ -50,7 +54,7 @@ def _header(result: QuantizeResult, name: str) -> Markup:
 
 def _files(result: QuantizeResult) -> Markup:
     labelled = any(r.accuracy for r in result.files)
-    heads = ("File", *(["Accuracy"] if labelled else []), "Kept of the float file", "Size", "Latency, p50",
+    heads = ("File", *(["Accuracy"] if labelled else []), "Kept of the float file", "Size", "Latency, median",
              "Integer / float layers")  # fmt: skip
     rows: _Rows = [
         ("shipped" if r.id == result.shipped else None, _file(r, result, labelled=labelled)) for r in result.files
@@ -120,7 +124,7 @@ def _layers(result: QuantizeResult) -> Markup:
     best = result.file(result.shipped) if result.shipped != FLOAT else result.files[-1]
     rows: _Rows = [
         (None, [join(words.one_line(x.name), minor(words.prose(x.reason) or None)), x.op, x.kernel,
-                words.number(x.parameters), words.number(x.macs)]) for x in best.layers
+                words.number(x.parameters), words.number(x.macs) if x.macs else "–"]) for x in best.layers
     ]  # fmt: skip
     heads = ("Layer", "Operator", "Kernel", "Parameters", "MACs")
     lead = "Kernels are counted in the graph as ONNX Runtime runs it, not in what was asked for."

@@ -1,6 +1,7 @@
 """The HTML page of `compress measure`: devices side by side, from measurement.json alone."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from edge_runtime.edge_events import told
@@ -8,8 +9,9 @@ from edge_runtime.edge_events import told
 from compress.report import words
 from compress.report.html.document import document
 from compress.report.html.markup import Markup, join, tag
-from compress.report.html.parts import icon, minor, plain, readable, section, table
+from compress.report.html.parts import answer, masthead, minor, plain, readable, section, table
 from compress.report.sections.devices import label
+from compress.report.sections.terms import terms
 
 Document = Mapping[str, Any]
 Cell = tuple[str, Callable[[Mapping[str, Any]], object]]
@@ -22,48 +24,67 @@ def render(found: Mapping[str, Any]) -> str:
     devices: Mapping[str, Document] = found["devices"]
     parts = [
         _header(found),
-        [_figures(name, devices) for name in dict.fromkeys(m for d in devices.values() for m in d["models"])],
+        _figures(devices),
         _pairs(devices),
         _operators(devices),
         _machines(devices),
+        terms("median, p50, p90", "single stream", "CPU time", "measured, estimated", "95 % interval"),
     ]
     title = f"{words.shorten(words.one_line(found['bundle']), 60)}: measured"
     return document(title, parts, f"Drawn from measurement.json alone. Measured {words.moment(found['started'])}.")
 
 
 def _header(found: Mapping[str, Any]) -> Markup:
-    rows = []
+    answers = []
     for name, d in found["devices"].items():
         kind = "none" if d["void"] else d["label"]
         quiet = "Answers checked; an emulator's clock says nothing." if kind == "emulated" else "Nothing disturbed it."
-        say = [words.prose(t) for t in told(d["events"])] or [quiet]
+        say = [_speeds(d)] if kind == "measured" else []
+        say += [words.sentence(t).rstrip(".") + "." for t in told(d["events"])] or [quiet]
         grade = "bad" if d["void"] else "care" if d["events"] else "good"
-        rows.append(tag("div", tag("dt", icon(grade), words.one_line(name), label(kind)), tag("dd", " ".join(say)),
-                        class_=grade))  # fmt: skip
+        answers.append(answer(join(words.one_line(name), label(kind)), " ".join(say), grade))
     for name, why in found["failures"].items():
-        text = words.prose(why)
-        rows.append(tag("div", tag("dt", icon("bad"), words.one_line(name), label("none")), tag("dd", text),
-                        class_="bad"))  # fmt: skip
-    count = words.plural(len(rows), "device")
+        answers.append(answer(join(words.one_line(name), label("none")), words.prose(why), "bad"))
+    measured = [(n, d) for n, d in found["devices"].items() if d["label"] == "measured" and not d["void"]]
+    bundle = "/".join(PurePath(words.one_line(found["bundle"])).parts[-2:])
     against = f" against {words.one_line(found['other'])}" if found["other"] else ""
-    kicker = tag("p", tag("span", "Measurement", class_="kicker"), tag("span", count), class_="name-line")
-    head = tag("h1", f"{words.one_line(found['bundle'])}{against}")
-    return tag("header", kicker, head, tag("dl", rows, class_="verdict sides"))
+    title = f"{words.plural(len(answers), 'device')}: {bundle}{against}"
+    if len(measured) == 1:
+        ((name, d),) = measured
+        model, m = min(d["models"].items(), key=lambda item: item[1]["summary"]["p50_ms"])
+        where = f"on {words.one_line(name)}, with {words.one_line(model)}"
+        title = f"{words.milliseconds(m['summary']['p50_ms'])} an inference {where}"
+    return masthead("Measurement", f"{bundle}{against}", title, answers, sides=True)
 
 
-def _figures(model: str, devices: Mapping[str, Document]) -> Markup:
-    """One model: a row a quantity, a column a device. Nothing stands where nothing was measured."""
-    having = {name: d for name, d in devices.items() if model in d["models"]}
-    first = next(iter(having.values()))["models"][model]
-    heads = ("Quantity", *(words.one_line(n) for n in having))
-    rows = [(None, ["How it came about", *(_kind(d) for d in having.values())])]
-    rows += [(None, [title, *(_cell(d, model, show) for d in having.values())]) for title, show in ROWS]
-    facts = f"{first['file']}, {first['precision']}, {words.size(first['size_bytes'])}"
+def _speeds(d: Document) -> str:
+    """`onnx 0.0489 ms, tflite 0.0486 ms, the median of one example at a time.`"""
+    said = [f"{words.one_line(name)} {words.milliseconds(m['summary']['p50_ms'])}" for name, m in d["models"].items()]
+    return f"{', '.join(said)}: the median of one example at a time."
+
+
+def _figures(devices: Mapping[str, Document]) -> list[Markup]:
+    """A row a quantity. A column a model where there is one device; else a table a model, a column a device."""
+    if len(devices) == 1:
+        ((name, d),) = devices.items()
+        return [_sheet(f"On {words.one_line(name)}", [(model, d, model) for model in d["models"]])]
+    models = dict.fromkeys(m for d in devices.values() for m in d["models"])
+    return [_sheet(m, [(name, d, m) for name, d in devices.items() if m in d["models"]]) for m in models]
+
+
+def _sheet(title: str, columns: Sequence[tuple[str, Document, str]]) -> Markup:
+    """columns: head, device and model. Nothing stands where nothing was measured."""
+    heads = ("Quantity", *(words.one_line(head) for head, _, _ in columns))
+    rows = [(None, ["How it came about", *(_kind(d) for _, d, _ in columns)])]
+    rows += [(None, [name, *(_cell(d, model, show) for _, d, model in columns)]) for name, show in ROWS]
+    shown = {f"{m['file']}, {m['precision']}, {words.size(m['size_bytes'])}": None
+             for m in (d["models"][model] for _, d, model in columns)}  # fmt: skip
+    title = words.one_line(title)
     return section(
-        f"model-{words.one_line(model).replace('/', '-')}",
-        words.one_line(model),
-        table(f"{words.one_line(model)} on every device", heads, rows, kind="devices", figures=len(having)),
-        lead=f"{words.one_line(facts)}. One example at a time unless it says otherwise.",
+        f"figures-{title.replace('/', '-').replace(' ', '-')}",
+        title,
+        table(f"{title}: every quantity", heads, rows, kind="devices", figures=len(columns)),
+        lead=f"{words.one_line('; '.join(shown))}. One example at a time unless it says otherwise.",
     )
 
 
@@ -134,14 +155,15 @@ def _energy(m: Mapping[str, Any]) -> object:
     )
     check = e["disturbance"]
     read = f"latency while it is read: {words.times(check['ratio'])}" if check else None
-    return join(f"{words.significant(e['net_mj'])} mJ above idle{ci}; {words.significant(e['total_mj'])} mJ in all ",
-                label("measured"), minor(words.one_line(meter)), minor(read))  # fmt: skip
+    above = f"{words.significant(e['net_mj'])} mJ of it above idle{ci}"
+    total = f"{words.significant(e['total_mj'])} mJ "
+    return join(total, label("measured"), minor(above), minor(words.one_line(meter)), minor(read))
 
 
 ROWS: tuple[Cell, ...] = (
     ("Engine", _engine),
     ("Self-test there", _check),
-    ("Latency, p50", _p50),
+    ("Latency, median (p50)", _p50),
     ("p90", _ms("p90_ms")),
     ("p99", _ms("p99_ms", "fewer than 1,000 runs")),
     ("Single stream", _stream),

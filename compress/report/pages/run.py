@@ -3,7 +3,8 @@
 from compress.report import words
 from compress.report.facts.run import facts
 from compress.report.html.document import document
-from compress.report.html.markup import Markup, tag
+from compress.report.html.markup import Markup
+from compress.report.html.parts import contents
 from compress.report.sections import classes, depth, devices, evidence, flips, groups, pareto, record, terms, top
 from compress.result import Result
 
@@ -71,10 +72,9 @@ def render(result: Result) -> str:
         "record": record.record(found),
         "reproduce": record.reproduce(found),
     }
-    links = [tag("a", text, href=f"#{key}") for key, text in _PARTS.items() if drawn[key] is not None]
     name = words.one_line(result.name)
     return document(
         f"{words.shorten(name, 60)}: compression report",
-        [top.header(found), tag("nav", links, aria_label="Parts of this report"), list(drawn.values())],
+        [top.header(found), contents(_PARTS, drawn), list(drawn.values())],
         f"Drawn from result.json alone; every number is in that file. Result format {result.version}.",
     )

@@ -6,12 +6,12 @@ from compress.comparison import Comparison
 from compress.report import words
 from compress.report.charts.scatter import Point
 from compress.report.facts.energy import not_measured, told
-from compress.report.facts.versus import Line, headline, lines
+from compress.report.facts.versus import Line, best, gains, headline, lines, metered
 from compress.report.html.document import document
 from compress.report.html.markup import Markup, join, tag
-from compress.report.html.parts import icon, minor, section, table
-from compress.report.sections import depth, flips, groups, pareto
-from compress.versus import Side, Versus, energy_unlike
+from compress.report.html.parts import answer, masthead, minor, section, table
+from compress.report.sections import depth, flips, groups, pareto, terms
+from compress.versus import Side, Versus
 
 _PARTS = (
     depth.scores,
@@ -23,6 +23,10 @@ _PARTS = (
 )
 
 
+_TERMS = ("points", "95 % interval", "no difference shown", "lost, gained", "agreement", "median, p50, p90",
+          "slice", "q", "float32, int8")  # fmt: skip
+
+
 def render(v: Versus, price_per_hour: float | None = None) -> str:
     """The whole page as text. The same comparison gives the same bytes."""
     found = lines(v, price_per_hour)
@@ -32,6 +36,7 @@ def render(v: Versus, price_per_hour: float | None = None) -> str:
         _table(found, price_per_hour),
         _notes(v),
         [_pair(c, i, many=len(v.comparisons) > 1) for i, c in enumerate(v.comparisons)],
+        terms.terms(*_TERMS),
     ]
     title = f"{words.shorten(words.one_line(v.sides[0].name), 48)} compared"
     return document(title, parts, f"Drawn from compare.json alone. Test data: {words.one_line(v.data)}.")
@@ -41,19 +46,16 @@ def _header(v: Versus, found: Sequence[Line]) -> Markup:
     others = [f for f in found if f.comparison]
     first = words.one_line(v.sides[0].name)
     title = headline(others[0]) if len(others) == 1 else f"{len(others)} files against {first}"
-    rows = []
-    for f in others:
-        c = f.comparison
-        assert c is not None
-        hurt = sum(s.hurt for s in c.slices)
-        grade = "bad" if c.paired.p_value < 0.05 and c.paired.difference_points < 0 else "good"
-        say = [words.sentence(c.paired.verdict)]
-        say.append(f"{words.plural(hurt, 'slice')} hurt beyond chance" if hurt else "no slice hurt beyond chance")
-        text = "; ".join(say) + "."
-        name = words.one_line(f.side.name)
-        rows.append(tag("div", tag("dt", icon(grade), words.shorten(name, 30)), tag("dd", text), class_=grade))
-    kicker = tag("p", tag("span", "Comparison", class_="kicker"), tag("span", f"against {first}"), class_="name-line")
-    return tag("header", kicker, tag("h1", title), tag("dl", rows, class_="verdict sides"))
+    answers = [_answer(f, f.comparison) for f in others if f.comparison]
+    return masthead("Comparison", f"against {first}", title, [*answers, answer("Best", best(found))], sides=True)
+
+
+def _answer(f: Line, c: Comparison) -> Markup:
+    hurt = sum(s.hurt for s in c.slices)
+    grade = "bad" if c.paired.p_value < 0.05 and c.paired.difference_points < 0 else "good"
+    say = f"{words.plural(hurt, 'slice')} hurt beyond chance" if hurt else "no slice hurt beyond chance"
+    text = f"{words.sentence(gains(f))}. {words.sentence(c.paired.verdict)}; {say}."
+    return answer(words.shorten(words.one_line(f.side.name), 30), text, grade)
 
 
 def _charts(found: Sequence[Line]) -> Markup:
@@ -65,18 +67,13 @@ def _charts(found: Sequence[Line]) -> Markup:
     if len(p50) > 1:
         timed = points(p50, lambda f: f.side.latency.p50_ms if f.side.latency else None)
         drawn.append(pareto.figure("latency", "median latency, ms", words.significant, timed))
-    first = next((f.side for f in found if f.side.energy), None)
-    metered = [f for f in found if first and not energy_unlike(first, f.side)]
-    if first and first.metered and len(metered) > 1:
-        title = f"energy an inference on {words.one_line(first.metered.device)}, mJ"
-        drawn.append(pareto.figure("energy", title, words.significant, points(metered, _millijoules)))
+    energies = metered(found)
+    if len(energies) > 1 and (timing := energies[0][0].side.metered):
+        title = f"energy an inference on {words.one_line(timing.device)}, mJ"
+        drawn.append(pareto.figure("energy", title, words.significant, [_point(f, mj) for f, mj in energies]))
     lead = "Up and to the left is better; on the dashed line stand those that no other file beats on both axes; bars " \
         "are 95 % intervals."  # fmt: skip
     return section("charts", "All files", pareto.keys(size), tag("div", drawn, class_="pair"), lead=lead)
-
-
-def _millijoules(f: Line) -> float | None:
-    return f.side.energy.total_mj if f.side.energy else None
 
 
 def _point(f: Line, x: float) -> Point:
@@ -86,9 +83,9 @@ def _point(f: Line, x: float) -> Point:
 
 
 def _table(found: Sequence[Line], price: float | None) -> Markup:
-    metered = any(f.side.energy for f in found)
-    heads = ["File", "Accuracy", "Points", "Agreement", "Size", "Latency, p50", "Training", "Beaten by"]
-    if metered:
+    energies = any(f.side.energy for f in found)
+    heads = ["File", "Accuracy", "Points", "Agreement", "Size", "Latency, median", "Training", "Beaten by"]
+    if energies:
         heads.insert(-2, "Energy an inference")
     if price is not None:
         heads.insert(-1, f"A million inferences at {price:g} an hour")
@@ -102,7 +99,7 @@ def _table(found: Sequence[Line], price: float | None) -> Markup:
             words.percent(c.paired.agreement) if c else "–",
             join(words.size(art.size_bytes), minor(words.times(f.size_ratio))),
             join(words.milliseconds(latency.p50_ms), minor(_speed(f))) if latency else "–",
-            *([_energy(f.side)] if metered else []),
+            *([_energy(f.side)] if energies else []),
             words.duration(f.side.training_seconds),
         ]
         if price is not None:

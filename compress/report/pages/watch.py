@@ -9,7 +9,7 @@ from compress.report.build import write_file
 from compress.report.facts.watched import Watched, read_watched
 from compress.report.html.document import document
 from compress.report.html.markup import Markup, tag
-from compress.report.html.parts import icon
+from compress.report.html.parts import answer, contents, masthead
 from compress.report.sections import watch
 
 
@@ -39,10 +39,9 @@ def render(watched: Watched) -> str:
         "alarms": watch.alarms(watched),
     }
     titles = {"time": "Over time", "features": "Drift", "classes": "Classes", "right": "Labels", "alarms": "Alarms"}
-    links = [tag("a", title, href=f"#{key}") for key, title in titles.items() if parts[key] is not None]
     return document(
         f"{words.shorten(name, 60)}: monitoring report",
-        [_header(watched, name), tag("nav", links, aria_label="Parts of this report"), list(parts.values())],
+        [_header(watched, name), contents(titles, parts), list(parts.values())],
         f"Drawn from {words.one_line(watched.path.name)} alone. Times are UTC.",
     )
 
@@ -61,21 +60,13 @@ def _header(watched: Watched, name: str) -> Markup:
         kinds = ", ".join(f"{words.one_line(k)} {n:,}" for k, n in shot["totals"]["refused"].items())
         rows.append(("Refused", "care", f"calls that could not be answered: {kinds}"))
     rows.append(("Queue", "", f"{words.plural(watched.history.waiting, 'input')} wait for labels"))
-    lines = [
-        tag("div", tag("dt", icon(grade) if grade else None, term), tag("dd", text), class_=grade or None)
-        for term, grade, text in rows
-    ]
-    return tag(
-        "header",
-        tag("p", tag("span", "Monitoring report", class_="kicker"), tag("span", name), class_="name-line"),
-        tag("h1", headline),
-        tag("dl", lines, class_="verdict"),
+    return masthead(
+        "Monitoring report",
+        name,
+        headline,
+        [answer(term, text, grade or None) for term, grade, text in rows],
         tag("div", _cards(shot, found), class_="cards"),
-        tag(
-            "p",
-            f"{watch.moment(watched.times_s[0])} to {watch.moment(watched.times_s[-1])} UTC",
-            class_="about",
-        ),
+        tag("p", f"{watch.moment(watched.times_s[0])} to {watch.moment(watched.times_s[-1])} UTC", class_="about"),
     )
 
 
@@ -92,7 +83,7 @@ def _cards(shot: dict[str, Any], found: dict[str, float]) -> list[Markup]:
     cards = [("Calls", words.number(total["calls"]), f"{words.number(total['examples'])} examples")]
     if "latency_p50_ms" in found:
         p99 = f"p99 {words.milliseconds(found['latency_p99_ms'])}, in the last hour counted"
-        cards.append(("Latency, p50", words.milliseconds(found["latency_p50_ms"]), p99))
+        cards.append(("Latency, median", words.milliseconds(found["latency_p50_ms"]), p99))
     if "accuracy" in quality:
         low, high = words.percent(quality["accuracy_low"], 1), words.percent(quality["accuracy_high"], 1)
         note = f"95 % interval {low} to {high}, {quality['labelled']:,} labels"

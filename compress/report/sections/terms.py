@@ -11,6 +11,9 @@ TERMS = {
     "a larger test set might still show one",
     "lost, gained": "answers that were right before and wrong after, and the reverse",
     "median, p50, p90": "half of the runs were faster than the median (p50), nine in ten faster than p90",
+    "single stream": "one inference straight after the other, on average, as MLPerf Tiny counts it; pauses are in it",
+    "CPU time": "what all cores together spent on an inference",
+    "measured, estimated": "read off a clock or a meter on that device; or worked out from an assumption, never ranked",
     "float32, int8": "weights of four bytes, and whole numbers of one byte, which processors multiply faster; dynamic "
     "int8 finds the range of its inputs anew for each example",
     "MACs": "multiplications with additions for one example: the work, whatever the machine",
@@ -19,6 +22,7 @@ TERMS = {
     "slice": "test examples that have something in common, as their class or brightness",
     "q": "how likely chance alone does this, allowing for the number of slices looked at; hurt is below 0.05",
     "divergence (KL)": "how far answers moved from those in float, in nats; 0 is not at all, 0.01 hardly shows",
+    "noise": "energy of the rounding error over that of the signal; 0 is none, 0.01 is an error of a tenth",
     "decibels": "signal over rounding error: 20 dB is an error of a tenth, 40 dB of a hundredth; 6 dB are one bit",
     "clipped": "values beyond the range that int8 can hold, cut off at its end",
     "cosine": "how alike two vectors point: 1 is the same direction",

@@ -9,7 +9,7 @@ from compress.report.facts.rows import Row
 from compress.report.facts.run import Facts, StepChange
 from compress.report.facts.verdict import margin
 from compress.report.html.markup import Markup, join, tag, with_code
-from compress.report.html.parts import icon, minor, section, table
+from compress.report.html.parts import answer, icon, masthead, minor, section, table
 
 
 def header(facts: Facts) -> Markup:
@@ -22,40 +22,24 @@ def header(facts: Facts) -> Markup:
         words.moment(r.started),
         f"took {words.duration(r.seconds)}",
     ]
-    return tag(
-        "header",
-        tag(
-            "p",
-            tag("span", "Compression report", class_="kicker"),
-            tag("span", words.one_line(r.name)),
-            class_="name-line",
-        ),
-        tag("h1", v.headline),
-        tag(
-            "dl",
-            _line("Budget", v.budget_grade, v.budget),
-            _line("Accuracy", None, v.accuracy) if v.accuracy else None,
-            _line("Steps", None, _costs(facts)) if len(facts.steps) > 1 else None,
-            _line("Trust", v.trust_grade, v.trust),
-            _line(
-                "Ships",
-                None,
-                join(
-                    tag("code", v.ships.rpartition(", ")[0]),
-                    f", {v.ships.rpartition(', ')[2]}: {words.prose(r.shipped_reason)}.",
-                ),
-            ),
-            _line("Next", None, with_code(" ".join(facts.next))),
-            class_="verdict",
-        ),
+    code, size = v.ships.rpartition(", ")[::2]
+    answers = (
+        answer("Budget", v.budget, v.budget_grade),
+        answer("Accuracy", v.accuracy) if v.accuracy else None,
+        answer("Steps", _costs(facts)) if len(facts.steps) > 1 else None,
+        answer("Trust", v.trust, v.trust_grade),
+        answer("Ships", join(tag("code", code), f", {size}: {words.prose(r.shipped_reason)}.")),
+        answer("Next", with_code(" ".join(facts.next))),
+    )
+    return masthead(
+        "Compression report",
+        words.one_line(r.name),
+        v.headline,
+        answers,
         flags(facts),
         tag("div", _cards(facts), class_="cards"),
         tag("p", " · ".join(a for a in about if a), class_="about"),
     )
-
-
-def _line(term: str, grade: str | None, text: str) -> Markup:
-    return tag("div", tag("dt", icon(grade) if grade else None, term), tag("dd", text), class_=grade)
 
 
 def _costs(facts: Facts) -> Markup:

@@ -24,7 +24,31 @@ def render(result: Result, folder: Path = Path()) -> "Report":
     Raises:
         UsageError: the result holds no artefact, or names a shipped one that it does not hold.
     """
-    return Report(facts(result, shlex.quote(str(folder))))
+    return Report(facts(result, folder_text(folder)))
+
+
+def folder_text(folder: Path) -> str:
+    """A folder as it has to be typed."""
+    return shlex.quote(str(folder))
+
+
+def plain(text: str, style: str = "", *, ascii_only: bool = False) -> Text:
+    """Never parsed as rich markup: names may contain brackets."""
+    line = words.one_line(text) if "\n" not in text else "\n".join(map(words.one_line, text.split("\n")))
+    line = line.replace("\u202f", " ")
+    return Text(words.ascii_only(line) if ascii_only else line, style=style)
+
+
+def lines(*said: tuple[str, str, str], ascii_only: bool = False) -> Table:
+    """Term, grade (or nothing) and text of each line, the terms in a column of their own."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
+    for term, grade, text in said:
+        indent = "  " if term.startswith("  ") else ""
+        shown = plain(words.prose(text), ascii_only=ascii_only)
+        grid.add_row(Text(indent) + plain(term, _STYLE.get(grade, "bold"), ascii_only=ascii_only), shown)
+    return grid
 
 
 class Report:
@@ -44,10 +68,7 @@ class _Layout:
         self.facts, self.width, self.ascii = found, width, ascii_only
 
     def text(self, text: str, style: str = "") -> Text:
-        """Never parsed as rich markup: names may contain brackets."""
-        plain = words.one_line(text) if "\n" not in text else "\n".join(map(words.one_line, text.split("\n")))
-        plain = plain.replace("\u202f", " ")
-        return Text(words.ascii_only(plain) if self.ascii else plain, style=style)
+        return plain(text, style, ascii_only=self.ascii)
 
     def everything(self) -> Group:
         f, v = self.facts, self.facts.verdict
@@ -83,14 +104,8 @@ class _Layout:
         text = f"{words.sentence(b.name)} {words.quantity(b.value, b.unit)}, at most {at_most}: {margin(b)}"
         return ("  ✓", "good", text) if b.ok else ("  ✗", "bad", text)
 
-    def _lines(self, *lines: tuple[str, str, str]) -> Table:
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(overflow="fold")
-        grid.add_column(overflow="fold")
-        for term, grade, text in lines:
-            indent = "  " if term.startswith("  ") else ""
-            grid.add_row(Text(indent) + self.text(term, _STYLE.get(grade, "bold")), self.text(words.prose(text)))
-        return grid
+    def _lines(self, *said: tuple[str, str, str]) -> Table:
+        return lines(*said, ascii_only=self.ascii)
 
     def files(self) -> Table:
         wide = self.width >= _WIDE

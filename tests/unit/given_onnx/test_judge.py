@@ -102,7 +102,7 @@ def test_the_result_names_the_judge_and_its_reason(embedder, tmp_path):
     assert (result.judge, result.limits) == ("values", {"min_cosine": 0.99})
     assert result.files[1].test[0].sqnr_db is not None
     assert "Judged as: values, as 'embedding' may be an embedding" in markdown(result)
-    kept = cells(result.files[1], result)[3]
+    kept = cells(result.files[1], result)[2]
     assert kept.startswith("cosine ")
     assert "equal" not in kept
 
