@@ -26,14 +26,12 @@ _EXTRAS = {
 }
 
 
-_PLAIN = {"−": "-", "–": "-", "—": "-", "─": "-", "×": "x", "→": "->", "✓": "+", "✗": "x", "…": "..", "±": "+-"}
-
-
 def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
     """An error handler of codecs: signs that the terminal's encoding lacks, in signs that every one has."""
+    from compress.report.words import ascii_only
+
     assert isinstance(error, UnicodeEncodeError)
-    signs = "".join(_PLAIN.get(sign, "?") for sign in error.object[error.start : error.end])
-    return signs, error.end
+    return ascii_only(error.object[error.start : error.end]), error.end
 
 
 def _fail(error: CompressError) -> NoReturn:

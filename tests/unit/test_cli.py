@@ -64,4 +64,4 @@ def test_a_terminal_of_ascii_alone_gets_plain_signs(tmp_path):
     latin = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run([sys.executable, "wide.py"], cwd=tmp_path, env=latin, capture_output=True, text=True)
 
-    assert (done.returncode, done.stdout) == (0, "-1 x 2 -> ? +\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "-1 x 2 -> ? ok\n"), done.stderr

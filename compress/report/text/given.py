@@ -46,7 +46,7 @@ def table(result: QuantizeResult, folder: Path = Path()) -> Group:
     kept = _columns(result)
     for i in kept:
         head = _HEADS[i].replace("Kept of the", "Kept of\nthe").replace(" / ", "/\n")
-        drawn.add_column(head, justify="right" if i else "left", vertical="top", overflow="fold", no_wrap=True)
+        drawn.add_column(head, justify="right" if i else "left", vertical="top", overflow="fold")
     for row in result.files:
         said = cells(row, result)
         shown = [said[i].replace(", ", "\n").replace(" (", "\n(").replace(" / ", "/") for i in kept]

@@ -1,4 +1,4 @@
-"""The terminal report. Fits 80 columns, says more on wider terminals, and survives pipes, NO_COLOR and plain ASCII."""
+"""The terminal report: a table from 76 columns on, sentences below. Survives pipes, NO_COLOR and plain ASCII."""
 
 import shlex
 from pathlib import Path
@@ -15,6 +15,7 @@ from compress.report.facts.verdict import margin
 from compress.result import BudgetRow, Result
 
 _STYLE = {"good": "green", "care": "yellow", "bad": "bold red"}
+_NARROW = 76  # columns up to which a table would have to cut its numbers; a sentence a file then
 _WIDE = 112  # columns from which intervals stand beside their numbers, not below
 
 
@@ -108,6 +109,9 @@ class _Layout:
         return lines(*said, ascii_only=self.ascii)
 
     def files(self) -> Table:
+        """A row a file, or a few lines a file on a narrow terminal."""
+        if self.width < _NARROW:
+            return self._lines(*((r.id, "", self._sentence(r)) for r in self.facts.rows))
         wide = self.width >= _WIDE
         table = Table(
             box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="dim", show_edge=False
@@ -118,6 +122,19 @@ class _Layout:
         for r in self.facts.rows:
             table.add_row(*self._row(r, wide), style="bold" if r.is_shipped else "")
         return table
+
+    def _sentence(self, r: Row) -> str:
+        acc, paired, found = r.accuracy, r.artefact.paired, r.latency
+        said = [
+            f"{r.role}{' (ships)' if r.is_shipped else ''}: {words.percent(acc.top1) if acc else 'no accuracy'}",
+            f"{words.points(paired.difference_points)} points" if paired else "",
+            words.size(r.artefact.size_bytes),
+            "" if r.is_teacher else f"{words.times(r.size_ratio)} smaller",
+            f"{words.significant(found.p50_ms)} ms" if found else "",
+            f"{words.times(r.speed)} faster" if r.speed and not r.is_teacher else "",
+            f"{r.integer} integer, {r.float} float",
+        ]
+        return ", ".join(filter(None, said))
 
     def _row(self, r: Row, wide: bool) -> list[Text]:
         acc, paired, found = r.accuracy, r.artefact.paired, r.latency

@@ -19,7 +19,7 @@ def terminal(v: Versus, price_per_hour: float | None = None) -> Group:
     found = lines(v, price_per_hour)
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(("File", "Accuracy", "Points", "Size", "Smaller", "p50 ms", "Faster")):
-        grid.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+        grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for f in found:
         grid.add_row(*(Text(cell) for i, cell in enumerate(_cells(f)) if i != 3))
     parts: list[Text | Table] = [grid, Text()]
