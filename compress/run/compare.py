@@ -11,8 +11,9 @@ from compress.benchmark.host import host_facts
 from compress.compare.conditions import conditions_of
 from compress.comparison import Comparison, InvarianceRow
 from compress.run import record
+from compress.run.answers import exported, load_logits
 from compress.run.cache import make_key
-from compress.run.walk import File, Walk, load_logits
+from compress.run.walk import File, Walk
 
 VERSION = 2  # of the comparison: raise it when the same logits give other rows
 
@@ -20,7 +21,7 @@ VERSION = 2  # of the comparison: raise it when the same logits give other rows
 def compare_shipped(walk: Walk, files: list[File], shipped: str) -> Comparison | None:
     """The comparison of a run, from the cache where nothing changed; None where the teacher itself ships."""
     first, this = files[0], next(f for f in files if f.plan.id == shipped)
-    logits = {f.plan.id: walk.exported(f) for f in files}
+    logits = {f.plan.id: exported(walk, f) for f in files}
     _keep_predictions(walk, {k: e.folder for k, e in logits.items()})
     if this is first:
         return None

@@ -20,6 +20,7 @@ from compress.report.build import write_reports
 from compress.report.text.terminal import render
 from compress.result import Result, save_result
 from compress.run import record
+from compress.run.answers import evidence_of
 from compress.run.assemble import artefact_row, data_facts
 from compress.run.cache import Cache
 from compress.run.compare import compare_shipped
@@ -63,7 +64,7 @@ def run_recipe(
         folder.keep_only("checkpoints", {s.name for s in steps})
         files = walk.files(steps)
         folder.keep_only("artefacts", {f.plan.id for f in files})
-        evidence = walk.evidence(steps, files)
+        evidence = evidence_of(walk, steps, files)
         measured = measure(walk, files)
         artefacts = tuple(artefact_row(f, steps, evidence, measured.latency) for f in files)
         broken = [h for h in evidence.ledger if not h.ok]

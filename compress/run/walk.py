@@ -7,14 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from edge_runtime.quiet import without_engine_notice
-from numpy.typing import NDArray
 
-from compress.benchmark.host import host_facts
 from compress.data.dataset import Dataset
 from compress.devices.schema import Device
-from compress.evaluate.ledger import TIE, TOLERANCES
 from compress.export.reference import VERSION as STATISTICS_VERSION
 from compress.export.reference import reference_statistics
 from compress.plan.plan import Plan
@@ -22,9 +18,8 @@ from compress.plan.steps import StepPlan
 from compress.recipe.facts import DataShape
 from compress.recipe.schema import KINDS, NetConfig, Recipe, TrainConfig
 from compress.run import exports, record
-from compress.run.cache import Cache, Entry, make_key
-from compress.run.evidence import SPLITS, Evidence, gather
-from compress.run.evidence import VERSION as EVIDENCE_VERSION
+from compress.run.answers import exported, load_logits
+from compress.run.cache import Cache, make_key
 from compress.run.exports import ArtefactPlan, write_artefact
 from compress.run.extras import require
 from compress.run.folder import RunFolder
@@ -219,7 +214,7 @@ class Walk:
             reference = self.data.validation.x[: exports.REFERENCE_INPUTS]
             shipping = next(m for m in models if m.name == chosen[0].plan.step)
             preprocessing = fit_data(self.data, shipping.load()).preprocessing
-            answers = load_logits(self.exported(chosen[0]).folder)["validation"]
+            answers = load_logits(exported(self, chosen[0]).folder)["validation"]
             statistics = reference_statistics(preprocessing, self.data.train.x, answers)
             with without_engine_notice():
                 write_bundle(folder / "bundle", name=self.recipe.name, task=self.recipe.task, labels=self.data.classes,
@@ -230,69 +225,6 @@ class Walk:
         entry = self.recorder.step("bundle", "bundle", key, write, lambda facts: " and ".join(facts["formats"]))
         return entry.folder / "bundle"
 
-    # -- evidence -------------------------------------------------------------------------------------------------
-
-    def evidence(self, steps: list[ModelStep], files: list[File]) -> Evidence:
-        """What every model and every file says about validation and test data, and how they compare."""
-        simulated = {s.name: self._simulated(s.name, s, twin=False) for s in steps}
-        simulated |= {
-            f.plan.id: self._simulated(f.plan.id, steps[-1], twin=True) for f in files if f.plan.precision != "as-is"
-        }
-        exported = {f.plan.id: self.exported(f) for f in files}
-        inputs = {f"torch {n}": e.record["digest"] for n, e in simulated.items()}
-        inputs |= {f"file {n}": e.record["digest"] for n, e in exported.items()}
-        inputs["data"] = self.handle.fingerprint
-        judged_by = {"tie": TIE, "tolerances": {k: dict(v) for k, v in TOLERANCES.items()}}
-        key = make_key("evaluate", [[s.name for s in steps], judged_by], version=EVIDENCE_VERSION, inputs=inputs,
-                       seed=self.recipe.seed, tools={})  # fmt: skip
-
-        def write(folder: Path, progress: Any) -> Mapping[str, Any]:
-            rows = gather(
-                [s.name for s in steps],
-                [(f.plan, f.facts["precision"]) for f in files],
-                {n: load_logits(e.folder) for n, e in simulated.items()},
-                {n: load_logits(e.folder) for n, e in exported.items()},
-                {n: getattr(self.data, n).y for n in SPLITS},
-                self.data.classes,
-                self.recipe.seed,
-            )
-            (folder / "evidence.json").write_text(json.dumps(rows.to_json()))
-            return {}
-
-        entry = self.recorder.step(
-            "evaluate", "evaluate", key, write, lambda _: f"{len(files)} files on validation and test"
-        )
-        return Evidence.from_json(json.loads((entry.folder / "evidence.json").read_text()))
-
-    def _simulated(self, name: str, step: ModelStep, *, twin: bool) -> Entry:
-        inputs = {"model": step.digest, "data": self.handle.fingerprint}
-        tools = record.versions(record.TRAINING)
-        key = make_key("logits.torch", {"twin": twin}, version=EVIDENCE_VERSION, inputs=inputs, seed=0, tools=tools)
-
-        def write(folder: Path, progress: Any) -> Mapping[str, Any]:
-            from compress.model.rewrite import drop_quantizers
-            from compress.run.torch_logits import torch_logits
-
-            model = step.load()
-            return _save_logits(folder, torch_logits(drop_quantizers(model) if twin else model, self.data))
-
-        return self.recorder.step(f"{name} in torch", "evaluate", key, write, shown=False)
-
-    def exported(self, file: File) -> Entry:
-        """What a file says about validation and test data: validation.npy and test.npy."""
-        inputs = {"file": file.sha256, "data": self.handle.fingerprint}
-        tools = {**record.versions(record.ENGINES[file.plan.format]), "cpu": host_facts()["cpu"]}
-        key = make_key("logits.file", {}, version=EVIDENCE_VERSION, inputs=inputs, seed=0, tools=tools)
-
-        def write(folder: Path, progress: Any) -> Mapping[str, Any]:
-            from compress.evaluate.predict import logits_of
-
-            with without_engine_notice():
-                found = {n: logits_of(file.folder, getattr(self.data, n).x) for n in SPLITS}
-            return _save_logits(folder, found)
-
-        return self.recorder.step(f"{file.plan.id} in its engine", "evaluate", key, write, shown=False)
-
 
 def _siblings(files: list[File], shipped: str) -> list[File]:
     """The shipped file, and the same step's file in another format where that holds the same arithmetic."""
@@ -300,19 +232,6 @@ def _siblings(files: list[File], shipped: str) -> list[File]:
     same = (first.plan.step, first.plan.precision)
     others = [f for f in files if (f.plan.step, f.plan.precision) == same and f.plan.format != first.plan.format]
     return [first, *others]
-
-
-def _save_logits(folder: Path, logits: Mapping[str, NDArray[np.float32]]) -> Mapping[str, Any]:
-    from compress.data.dataset import digest_arrays
-
-    for name, array in logits.items():
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
-    return {"digest": digest_arrays(*(logits[n] for n in SPLITS))}
-
-
-def load_logits(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """Logits by split, from the folder of a cache entry."""
-    return {n: np.load(folder / f"{n}.npy", allow_pickle=False) for n in SPLITS}
 
 
 def _describe_model(facts: Mapping[str, Any]) -> str:
