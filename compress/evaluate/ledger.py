@@ -27,6 +27,7 @@ TOLERANCES: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "dynamic-int8": MappingProxyType({"agreement": 0.98, "accuracy_points": 1.0, "largest_difference": 0.5}),
     }
 )
+Answers = NDArray[np.int64]
 TIE = 0.1  # standard deviations of the logits: two of them this near may swap places when each is rounded by a step
 
 
@@ -63,25 +64,10 @@ def hop(
         what = f"logits of {bad} of {len(y)} examples are no longer finite"
         raise ParityError(what, where, "look for a scale of zero or an overflow in the target")
     before, after = predictions(source_logits, y, where=where), predictions(target_logits, y, where=where)
-    count = len(y)
-    flipped, lost = int((before != after).sum()), int((before == y).sum()) - int((after == y).sum())
-    difference = _largest_difference(source_logits, target_logits)
+    count, flipped = len(y), int((before != after).sum())
     tied = _ties(source_logits, before, after) if kind == "conversion" else np.zeros(count, bool)
-    judged = np.where(tied, before, after)
-    unlike, fallen = int((before != judged).sum()), int((before == y).sum()) - int((judged == y).sum())
-    change = fallen if kind == "training" else abs(fallen)
-    checks = []
-    if (limit := tolerance.get("agreement")) is not None:
-        text = f"agreement {100 * (1 - flipped / count):.2f} % (want {100 * limit:.2f} % or more)"
-        checks.append((unlike <= _whole((1 - limit) * count), text))
-    if (limit := tolerance.get("accuracy_points")) is not None:
-        text = f"accuracy {-100 * lost / count:+.2f} points (want {limit:g} or less lost)"
-        if kind == "conversion":
-            text = f"accuracy {-100 * lost / count:+.2f} points (want {limit:g} or less either way)"
-        checks.append((change <= _whole(limit / 100 * count), text))
-    if (limit := tolerance.get("largest_difference")) is not None:
-        text = f"largest difference {difference:.3g} standard deviations of the logits (want {limit:g} or less)"
-        checks.append((difference <= limit, text))
+    difference = _largest_difference(source_logits, target_logits)
+    checks = _checks(kind, before, after, np.where(tied, before, after), y, difference, tolerance)
     broken = [text for fine, text in checks if not fine]
     reason = "; ".join(broken or [text for _, text in checks]) or "no tolerance was set"
     if tied.any() and checks:
@@ -100,6 +86,27 @@ def hop(
         ok=not broken,
         reason=reason,
     )
+
+
+def _checks(
+    kind: str, before: Answers, after: Answers, judged: Answers, y: Labels, difference: float,
+    tolerance: Mapping[str, float],
+) -> list[tuple[bool, str]]:  # fmt: skip
+    """Each tolerance: is it kept, and the figure in words. judged: the answers after, ties left out."""
+    count, right = len(y), int((before == y).sum())
+    lost, fallen = right - int((after == y).sum()), right - int((judged == y).sum())
+    change, way = (fallen, "lost") if kind == "training" else (abs(fallen), "either way")
+    out = []
+    if (limit := tolerance.get("agreement")) is not None:
+        text = f"agreement {100 * float((before == after).mean()):.2f} % (want {100 * limit:.2f} % or more)"
+        out.append((int((before != judged).sum()) <= _whole((1 - limit) * count), text))
+    if (limit := tolerance.get("accuracy_points")) is not None:
+        text = f"accuracy {-100 * lost / count:+.2f} points (want {limit:g} or less {way})"
+        out.append((change <= _whole(limit / 100 * count), text))
+    if (limit := tolerance.get("largest_difference")) is not None:
+        text = f"largest difference {difference:.3g} standard deviations of the logits (want {limit:g} or less)"
+        out.append((difference <= limit, text))
+    return out
 
 
 def _ties(source: Logits, before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -8,12 +8,12 @@ In text models a channel of an attention is a whole head: the features of one he
 features between layers (embedding, shortcuts, norms) stay: a norm mixes all of them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compress.errors import ModelError
 from compress.model.graph import LAYERS, Graph, Node, match_layers
-from compress.model.shapes import count_macs, features_of, infer_shapes
+from compress.model.shapes import Shape, count_macs, features_of, infer_shapes
 
 _SEQUENCES = ("embedding", "positions", "layer_norm", "attention", "token_mean", "first_token")
 
@@ -69,10 +69,53 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
         ShapeError: the graph's shapes do not fit together.
     """
     shapes = infer_shapes(graph)
+    ties = _tied(graph, shapes)
+    members: dict[str, list[Node]] = {}
+    readers: dict[str, list[Tie]] = {}
+    for node in graph:
+        members.setdefault(ties.sets.find(node.name), []).append(node)
+        if node.op in LAYERS and not is_depthwise(node):
+            readers.setdefault(ties.sets.find(node.inputs[0]), []).append(Tie(node.name, ties.repeat[node.inputs[0]]))
+    why_not: dict[str, str] = {}
+    for name, why in ties.reasons:
+        why_not.setdefault(ties.sets.find(name), why)
+
+    groups = []
+    for root, nodes in members.items():
+        layers = [n for n in nodes if n.op in LAYERS]
+        if not layers:
+            continue
+        name = layers[0].name
+        width = next((ties.widths[n.name] for n in nodes if n.name in ties.widths), 1)
+        channels = features_of(shapes[name]) // width
+        reason = why_not.get(root, "it has a single channel" if channels == 1 else "")
+        followers = tuple(
+            Tie(n.name, ties.repeat[n.name]) for n in nodes if n.op in ("batch_norm", "attention") or is_depthwise(n)
+        )
+        producers = tuple(n.name for n in layers if not is_depthwise(n))
+        consumers = tuple(Tie(t.node, t.repeat * width) for t in readers.get(root, ()))
+        groups.append(ChannelGroup(name, channels, producers, followers, consumers, reason, width))
+    order = {n.name: i for i, n in enumerate(graph)}
+    return tuple(sorted(groups, key=lambda g: order[g.name]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ties:
+    """sets: of nodes that share channels. repeat: features of a node's output per channel. widths: features of a head,
+    by attention node. reasons: (node, why its group cannot be pruned)."""
+
+    sets: "_Sets"
+    repeat: Mapping[str, int]
+    widths: Mapping[str, int]
+    reasons: Sequence[tuple[str, str]]
+
+
+def _tied(graph: Graph, shapes: Mapping[str, Shape]) -> _Ties:
+    """Which nodes share channels, and what forbids to take some away."""
     sets = _Sets()
-    widths: dict[str, int] = {}  # features of a head, by attention node
-    repeat: dict[str, int] = {}  # features of a node's output per channel of its group
-    reasons: list[tuple[str, str]] = []  # (node, why its group cannot be pruned)
+    widths: dict[str, int] = {}
+    repeat: dict[str, int] = {}
+    reasons: list[tuple[str, str]] = []
     for node in graph:
         sets.add(node.name)
         repeat[node.name] = 1
@@ -101,35 +144,7 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
                 if repeat[source] != repeat[first]:
                     reasons.append((node.name, f"{node.name} adds a flattened tensor to one that is not"))
     reasons.append((graph.output, "its channels are the classes, the net's output"))
-
-    members: dict[str, list[Node]] = {}
-    readers: dict[str, list[Tie]] = {}
-    for node in graph:
-        members.setdefault(sets.find(node.name), []).append(node)
-        if node.op in LAYERS and not is_depthwise(node):
-            readers.setdefault(sets.find(node.inputs[0]), []).append(Tie(node.name, repeat[node.inputs[0]]))
-    why_not: dict[str, str] = {}
-    for name, why in reasons:
-        why_not.setdefault(sets.find(name), why)
-
-    groups = []
-    for root, nodes in members.items():
-        layers = [n for n in nodes if n.op in LAYERS]
-        if not layers:
-            continue
-        name = layers[0].name
-        width = next((widths[n.name] for n in nodes if n.name in widths), 1)
-        channels = features_of(shapes[name]) // width
-        reason = why_not.get(root, "it has a single channel" if channels == 1 else "")
-        followers = tuple(
-            Tie(n.name, repeat[n.name]) for n in nodes if n.op in ("batch_norm", "attention") or is_depthwise(n)
-        )
-        producers = tuple(n.name for n in layers if not is_depthwise(n))
-        ties = tuple(readers.get(root, ()))
-        consumers = tuple(Tie(t.node, t.repeat * width) for t in ties) if width > 1 else ties
-        groups.append(ChannelGroup(name, channels, producers, followers, consumers, reason, width))
-    order = {n.name: i for i, n in enumerate(graph)}
-    return tuple(sorted(groups, key=lambda g: order[g.name]))
+    return _Ties(sets, repeat, widths, reasons)
 
 
 def choose_groups(
