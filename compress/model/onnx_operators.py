@@ -83,6 +83,11 @@ class Importer:
         window = _window(a, list(weight.shape[2:]))
         bias = self._parameter(node.input[2]) if len(node.input) > 2 else None
         groups = int(a.get("group", 1))
+        if len(self._shape_of(self._source(node.input[0]))) == 1 and weight.shape[2:] == (1, 1) and groups == 1:
+            if any(window["padding"]):
+                raise Unmapped("a padded window over a single pixel")
+            self._linear(node, weight[:, :, 0, 0], bias)  # behind a global pooling
+            return
         attrs = {"in_channels": int(weight.shape[1]) * groups, "out_channels": int(weight.shape[0]), **window,
                  "groups": groups, "bias": bias is not None}  # fmt: skip
         name = self._add_node(node, "conv2d", (self._source(node.input[0]),), attrs)

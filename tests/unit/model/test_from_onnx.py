@@ -77,6 +77,22 @@ def test_what_torch_exports_is_taken_apart(tmp_path):
     assert np.allclose(model_says(model, X), logits, atol=1e-4)  # without the softmax
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_head_of_1x1_convolutions_is_of_linear_layers(tmp_path, padding):
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Conv2d(8, 6, 1, padding=padding),
+        torch.nn.ReLU(), torch.nn.Conv2d(6, 4, 1 + 2 * padding, bias=False), torch.nn.Flatten(),
+    ).eval()  # fmt: skip
+    path = tmp_path / "a.onnx"
+    torch.onnx.export(module, (torch.from_numpy(X),), str(path), dynamo=False, input_names=["x"], opset_version=17,
+                      dynamic_axes={"x": {0: "n"}})  # fmt: skip
+    model = read_onnx_model(path, (3, 12, 12))
+    want = ["conv2d", "global_avg_pool", "linear", "relu", "linear"] if not padding else ["onnx"]
+    assert [n.op for n in model.graph][1:] == want
+    assert np.allclose(model_says(model, X), file_says(path, X), atol=1e-4)
+
+
 def foreign(opset=17, batch="n", channel_last=False):
     """A net with an Elu, which we have not, and a softmax."""
     net = nets.conv_net(opset=opset, batch=batch)
