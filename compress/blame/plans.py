@@ -48,6 +48,14 @@ def worst_first(rows: Sequence[LayerBlame], kl: float) -> list[LayerBlame]:
     return sorted(rows, key=lambda r: (not r.findings, -(kl - r.without_kl), -r.alone_kl))
 
 
+def heaviest_first(rows: Sequence[LayerBlame], kl: float) -> list[LayerBlame]:
+    """Those with something wrong first; then by what the layer alone in int8 costs.
+
+    Where many layers each ruin the answers, putting one of them back shows nothing, while each alone shows its part.
+    """
+    return sorted(rows, key=lambda r: (not r.findings, -r.alone_kl, -(kl - r.without_kl)))
+
+
 def cheapest_first(rows: Sequence[LayerBlame], kl: float) -> list[LayerBlame]:
     """Those with something wrong first; then by what comes back for each millisecond that int8 no longer saves.
 
@@ -65,11 +73,12 @@ def cheapest_first(rows: Sequence[LayerBlame], kl: float) -> list[LayerBlame]:
 
 def candidates(ground: Ground, progress: Callable[[float, float, str], None]) -> list[tuple[Mixed, Path]]:
     """Files with the first one, two, ... layers in float, until enough comes back: of the divergence, and of the
-    accuracy where its loss is beyond chance. In the order of cost, and where time is known, of cost by time too.
+    accuracy where its loss is beyond chance. In the order of what each gives back and of what each costs alone; where
+    time is known, of what comes back by time too.
     """
     if ground.sound:
         return []
-    orders = [worst_first(ground.rows, ground.kl)]
+    orders = [order(ground.rows, ground.kl) for order in (worst_first, heaviest_first)]
     if all(r.saves_ms is not None for r in ground.rows):
         orders.append(cheapest_first(ground.rows, ground.kl))
     tried: dict[tuple[str, ...], tuple[Mixed, Path]] = {}
@@ -78,7 +87,7 @@ def candidates(ground: Ground, progress: Callable[[float, float, str], None]) ->
         for k in (*([0] if ground.regrid else []), *counts):
             kept = tuple(r.name for r in ground.rows if r in order[:k])
             if kept not in tried:
-                progress(len(tried), 2 * len(counts), f"{k} layers in float")
+                progress(len(tried), len(orders) * len(counts), f"{k} layers in float")
                 tried[kept] = _try(ground, kept, len(tried))
             if enough(tried[kept][0], ground.kl):
                 break

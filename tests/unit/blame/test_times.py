@@ -7,7 +7,7 @@ from edge_runtime.edge_protocol import Profile
 
 from compress.blame import times
 from compress.blame.blame import blame
-from compress.blame.plans import best, cheapest_first, worst_first
+from compress.blame.plans import best, cheapest_first, heaviest_first, worst_first
 from compress.blame.times import Timed, profiled, timed
 from compress.blame.variants import integer_layers
 from compress.blamed import LayerBlame, Mixed
@@ -99,6 +99,13 @@ def test_what_comes_back_is_weighed_against_its_time():
 
     assert [r.name for r in worst_first([idle, cheap, dear, broken], 1.0)] == ["broken", "dear", "cheap", "idle"]
     assert [r.name for r in cheapest_first([idle, dear, cheap, broken], 1.0)] == ["broken", "cheap", "dear", "idle"]
+
+
+def test_layers_that_each_ruin_the_answers_stand_by_what_each_costs_alone():
+    light, heavy = layer("light", kl=0.9), layer("heavy", kl=1.0).model_copy(update={"alone_kl": 0.8})
+
+    assert [r.name for r in worst_first([heavy, light], 1.0)] == ["light", "heavy"]
+    assert [r.name for r in heaviest_first([light, heavy], 1.0)] == ["heavy", "light"]
 
 
 def test_of_plans_that_give_enough_back_the_fastest_is_advised():
