@@ -7,38 +7,35 @@ calibrated, answers from the part that chose; the part that judges stays unseen.
 
 import shlex
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.blame.judge import MOST_EXAMPLES, Judge, divergence
+from compress.blame.given_judge import GivenJudge
+from compress.blame.judge import MOST_EXAMPLES
 from compress.blame.weigh import Case, Numbers, Progress, weigh
 from compress.blame.weights import stored
 from compress.blamed import Blame
 from compress.errors import DataError, ParityError, UsageError
-from compress.evaluate.calibration import log_softmax
 from compress.export.counts import count_onnx
 from compress.given_onnx.analyse import analyse
-from compress.given_onnx.bundle import write_tensors_bundle
 from compress.given_onnx.compare import Outputs, fidelity, run_file
-from compress.given_onnx.examples import Feed, read_examples, split
+from compress.given_onnx.examples import read_examples, split
 from compress.given_onnx.judge import class_scores
 from compress.given_onnx.opened import lighter
-from compress.given_onnx.quantize import observe, quantized
-from compress.given_onnx.recipe import recipe_of
+from compress.given_onnx.quantize import Ranges, observe, quantized
+from compress.given_onnx.recipe import Candidate, OnnxRecipe, recipe_of
 from compress.given_onnx.run import FLOAT, kernel_of, speed
 from compress.onnx_file.open import open_onnx
 from compress.onnx_file.prepare import Prepared, prepare
-from compress.onnx_file.signature import Signature
 from compress.quantize_result import FORMAT, FileRow, QuantizeResult, load
 
-CLOSE = 0.01  # of an output's energy: an example whose error is no more is right, where outputs are values
 _SAME_DB = 60.0  # the file against the one made anew
-_LEAST = 1e-12  # a probability
 _OPTIONS = {"max_drop_points": "--max-drop", "min_agreement": "--min-agreement", "min_cosine": "--min-cosine",
             "min_sqnr_db": "--min-sqnr"}  # fmt: skip
 
@@ -97,76 +94,30 @@ def _is_quantize(path: Path) -> bool:
         return False
 
 
-class GivenJudge(Judge):
-    """Variants of a given file on the same examples, against labels or against the float file's outputs."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Everything that files are made of. candidate: as the blamed file was made; labels: of `feeds`, if there are."""
 
-    kind = "onnx"
-    spread = "Try `--calibration percentile`, or `--how dynamic`; a given file cannot be trained."
+    prepared: Prepared
+    lean: Prepared
+    recipe: OnnxRecipe
+    candidate: Candidate
+    ranges: Ranges
+    feeds: list[dict[str, NDArray[Any]]]
+    labels: NDArray[np.int64] | None
 
-    def __init__(
-        self, feeds: Sequence[Feed], labels: NDArray[np.int64] | None, reference: Outputs, classes: bool,
-        signature: Signature, scratch: Path,
-    ) -> None:  # fmt: skip
-        self.feeds, self.labels, self.reference, self.signature = feeds, labels, reference, signature
-        self.scratch, self.count = scratch, len(feeds)
-        self.classes = classes or all(map(_distributions, reference.values()))
-        self.measure = "kl" if self.classes else "noise"
-        self.right = "label" if labels is not None else "answer" if self.classes else "signal"
+    def layers(self, content: bytes) -> dict[str, str]:
+        """Name -> operator of the layers that the engine computes in integers."""
+        counts, kept = count_onnx(content), self.candidate.keep_float
+        free = [x for x in analyse(self.lean, self.feeds[0]).layers if not x.inside and x.name not in kept]
+        chosen = [x for x in free if x.op in self.candidate.operators and kernel_of(x.name, counts) != "float"]
+        return {x.name: x.op for x in chosen}
 
-    def bundle(self, name: str, data: bytes) -> Path:
-        """A file of these bytes as a bundle of named arrays."""
-        write_tensors_bundle(self.scratch / name, "blame", data, "int8", self.signature, self.feeds[:2])
-        return self.scratch / name
-
-    def answers(self, bundle: Path) -> Outputs:
-        """Every output for every example."""
-        return run_file((bundle / "model.onnx").read_bytes(), self.feeds, bundle.name)
-
-    def rights(self, answers: Outputs) -> NDArray[np.bool_]:
-        """By label, by the float file's answer, or by the size of the error."""
-        if self.labels is not None:
-            scores = class_scores(answers)
-            assert scores is not None  # labels are taken for plain classifiers only
-            return np.asarray(scores.argmax(axis=1) == self.labels)
-        pairs = ([(a[i], answers[name][i]) for name, a in self.reference.items()] for i in range(self.count))
-        if self.classes:
-            return np.array([all((a.argmax(-1) == b.argmax(-1)).all() for a, b in one) for one in pairs])
-        return np.array([all(_noise([a], [b]) <= CLOSE for a, b in one) for one in pairs])
-
-    def divergence(self, reference: Outputs, other: Outputs) -> float:
-        """Of the output that strays most."""
-        if not self.classes:
-            return max(_noise(arrays, other[name]) for name, arrays in reference.items())
-        return max(divergence(*(_log_rows(found[name]) for found in (reference, other))) for name in reference)
-
-    def feed(self, bundle: Path) -> Feed:
-        """The first example."""
-        return self.feeds[0]
-
-
-def _distributions(arrays: Sequence[NDArray[Any]]) -> bool:
-    """Whether the last axis holds probabilities, of one thing or of a sequence."""
-    return all(
-        a.dtype.kind == "f"
-        and a.ndim >= 2
-        and a.shape[-1] > 1
-        and (a >= 0).all()
-        and np.allclose(a.sum(-1), 1, atol=1e-3)
-        for a in arrays
-    )
-
-
-def _log_rows(arrays: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
-    """Log-probabilities (rows, classes) of scores or of probabilities."""
-    rows = np.concatenate([a.reshape(-1, a.shape[-1]) for a in arrays]).astype(np.float64)
-    return log_softmax(np.log(np.maximum(rows, _LEAST)) if _distributions([rows]) else rows)
-
-
-def _noise(reference: Sequence[NDArray[Any]], other: Sequence[NDArray[Any]]) -> float:
-    """Energy of the error over the signal's."""
-    error = sum(float(((a.astype(np.float64) - b) ** 2).sum()) for a, b in zip(reference, other, strict=True))
-    signal = sum(float((a.astype(np.float64) ** 2).sum()) for a in reference)
-    return error / max(signal, 1e-30)
+    def make(self, layers: Collection[str], integer: Collection[str]) -> bytes:
+        """The file with only these of its integer layers in integers."""
+        back = dict.fromkeys((n for n in layers if n not in integer), "put back")
+        candidate = replace(self.candidate, keep_float={**self.candidate.keep_float, **back})
+        return quantized(self.lean, self.recipe, candidate, self.ranges)
 
 
 def blame_given(
@@ -181,51 +132,49 @@ def blame_given(
         ParityError: its recipe and examples make another file.
         MeasureError: timing failed.
     """
-    result, row = given.result, given.row
+    progress(0, 1, "opening the file and the examples")
+    opened, content = _open(given, data, labels, examples), given.content(given.row.id)
+    layers = opened.layers(content)
+    if not layers:
+        what = "the file has no integer layer, so nothing was quantized away"
+        raise UsageError(what, given.row.id, "blame an int8 file")
+    feeds, signature = opened.feeds, opened.prepared.signature
+    reference = run_file(opened.prepared.data, feeds, "float file")
+    classes = given.result.judge == "classes" and class_scores(reference) is not None
+    with tempfile.TemporaryDirectory() as scratch:
+        judge = GivenJudge(feeds, opened.labels, reference, classes, signature, Path(scratch))
+        said = judge.answers(judge.bundle("int8", content))
+        _check_same(said, run_file(opened.make(layers, layers), feeds, "made anew"), given.row.id)
+        make = partial(opened.make, layers)
+        case = Case(
+            name=given.result.name, artefact=given.row.id, content=content, float_content=opened.prepared.data,
+            said=said, numbers=_numbers(opened.lean, content, layers), make=make, mend=make,
+        )  # fmt: skip
+        return weigh(judge, case, timing, progress)
+
+
+def _open(given: GivenFile, data: Path | None, labels: Path | None, examples: int) -> _Opened:
+    result = given.result
     if data is None:
         what, fix = "its examples are not kept with it", f"name the file they came from: --data {result.examples.path}"
-        raise UsageError(what, given.result.name, fix)
-    progress(0, 1, "opening the file and the examples")
+        raise UsageError(what, result.name, fix)
     prepared = prepare(open_onnx(given.folder / "files" / FLOAT), {})
     read = read_examples(data, prepared.signature, labels, tuple(result.source.fixed))
     if read.fingerprint != result.examples.fingerprint:
         what = f"these are not the examples that {result.name} was quantized with"
         raise DataError(what, str(data), f"give {result.examples.path} as it was then, with its labels if it had any")
-    parts = split(read.count, result.seed)
-    feeds = read.feeds(parts.selection[:examples])
-    recipe = recipe_of(result.recipe)
-    candidate = next(c for c in recipe.candidates if c.name == row.id)
-    candidate = replace(candidate, keep_float=dict.fromkeys(row.keep_float, "in float already"))
-    lean = lighter(prepared, read.feeds(parts.selection))
-    progress(0, 1, "taking the ranges")
-    ranges = observe(lean, read.feeds(parts.calibration), recipe.calibration)
-
-    def make(layers: Sequence[str]) -> Any:
-        def made(integer: Collection[str]) -> bytes:
-            real = dict.fromkeys((n for n in layers if n not in integer), "put back")
-            return quantized(lean, recipe, replace(candidate, keep_float={**candidate.keep_float, **real}), ranges)
-
-        return made
-
-    content = given.content(row.id)
-    counts = count_onnx(content)
-    found = [x for x in analyse(lean, feeds[0]).layers if not x.inside and x.name not in candidate.keep_float]
-    found = [x for x in found if x.op in candidate.operators and kernel_of(x.name, counts) != "float"]
-    names = [x.name for x in found]
-    if not names:
-        raise UsageError("the file has no integer layer, so nothing was quantized away", row.id, "blame an int8 file")
-    _check_same(run_file(content, feeds, row.id), run_file(make(names)(names), feeds, "made anew"), row.id)
-    with tempfile.TemporaryDirectory() as scratch:
-        reference = run_file(prepared.data, feeds, "float file")
-        chosen = None if read.labels is None else read.labels[parts.selection[:examples]]
-        classes = result.judge == "classes" and class_scores(reference) is not None
-        judge = GivenJudge(feeds, chosen, reference, classes, prepared.signature, Path(scratch))
-        known = _numbers(lean, content, {x.name: x.op for x in found})
-        case = Case(
-            name=result.name, artefact=row.id, content=content, float_content=prepared.data,
-            said=judge.answers(judge.bundle("int8", content)), numbers=known, make=make(names), mend=make(names),
-        )  # fmt: skip
-        return weigh(judge, case, timing, progress)
+    parts, recipe = split(read.count, result.seed), recipe_of(result.recipe)
+    lean, chosen = lighter(prepared, read.feeds(parts.selection)), parts.selection[:examples]
+    candidate = next(c for c in recipe.candidates if c.name == given.row.id)
+    return _Opened(
+        prepared=prepared,
+        lean=lean,
+        recipe=recipe,
+        candidate=replace(candidate, keep_float=dict.fromkeys(given.row.keep_float, "in float already")),
+        ranges=observe(lean, read.feeds(parts.calibration), recipe.calibration),
+        feeds=read.feeds(chosen),
+        labels=None if read.labels is None else read.labels[chosen],
+    )
 
 
 def _check_same(file: Outputs, anew: Outputs, where: str) -> None:

@@ -140,8 +140,9 @@ def _plans(b: Blame) -> Markup | None:
         "plans",
         "What was tried",
         table("Files with some layers in float", heads, rows, kind="plans", figures=len(heads) - 1),
-        lead="Layers back in float: by what each gives back, by what each costs alone, by what comes back for its time. "
-        f"Predicted from single layers, then exported, run and measured. All in int8: {int8}; all in float: {real}. The advised one is marked.",
+        lead="Layers back in float: by what each gives back, by what each costs alone, by what comes back for its "
+        "time. Predicted from single layers, then exported, run and measured. "
+        f"All in int8: {int8}; all in float: {real}. The advised one is marked.",
     )
 
 

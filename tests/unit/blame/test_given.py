@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from edge_runtime._onnx import import_onnxruntime
 from onnx import numpy_helper
 
-from compress.blame.given import _log_rows, blame_given, find_given
+from compress.blame.given import blame_given, find_given
+from compress.blame.given_judge import _log_rows
 from compress.blame.plans import how_many
 from compress.blamed import load_blame
 from compress.cli import main
