@@ -80,7 +80,7 @@ def best(found: Sequence[Line]) -> str:
         said.append(("fastest", max(timed, key=lambda f: f.speed or 0.0)))
     if len(energies := metered(found)) > 1:
         said.append(("least energy", min(energies, key=lambda e: e[1])[0]))
-    return words.sentence("; ".join(f"{what}: {words.one_line(f.side.name)}" for what, f in said)) + "."
+    return "; ".join(f"{what}: {words.one_line(f.side.name)}" for what, f in said) + "."
 
 
 def headline(line: Line) -> str:

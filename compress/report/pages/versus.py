@@ -47,7 +47,9 @@ def _header(v: Versus, found: Sequence[Line]) -> Markup:
     first = words.one_line(v.sides[0].name)
     title = headline(others[0]) if len(others) == 1 else f"{len(others)} files against {first}"
     answers = [_answer(f, f.comparison) for f in others if f.comparison]
-    return masthead("Comparison", f"against {first}", title, [*answers, answer("Best", best(found))], sides=True)
+    return masthead(
+        "Comparison", f"against {first}", title, [*answers, answer("Best", words.sentence(best(found)))], sides=True
+    )
 
 
 def _answer(f: Line, c: Comparison) -> Markup:

@@ -67,7 +67,7 @@ def _recall(names: Sequence[str], before: Accuracy, after: Accuracy) -> Markup:
 
 def _matrix(title: str, names: Sequence[str], confusion: Sequence[Sequence[int]]) -> Markup:
     wrong = max((v for i, row in enumerate(confusion) for j, v in enumerate(row) if i != j), default=0) or 1
-    short = [words.shorten(n, 6) for n in names]
+    short = [words.shorten(n, 12 if len(names) <= 4 else 6) for n in names]
 
     def cell(i: int, j: int, v: int) -> Markup:
         if i == j:

@@ -64,7 +64,7 @@ def _reliability(k: Calibration, name: str) -> Markup:
         tag("line", x1=x(0), x2=x(1), y1=y(0), y2=y(1), class_="frontier"),
         dots,
         tag("text", "confidence", x=x(0.5), y=float(height - 8), class_="title mid"),
-        tag("text", "right", x=x(0), y=14.0, class_="title"),
+        tag("text", "share of right answers", x=x(0), y=14.0, class_="title"),
         width=width,
         height=height,
         about=about,

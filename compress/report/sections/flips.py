@@ -18,7 +18,8 @@ def flips(c: Comparison, prefix: str = "") -> Markup:
         found = [f for f in c.flips if f.kind == kind]
         if found:
             groups.append(tag("h3", title, minor(f"{len(found)} shown")))
-            groups.append(tag("div", [_flip(f) for f in found], class_="gallery"))
+            wide = " texts" if any(not f.picture and not f.trace for f in found) else ""
+            groups.append(tag("div", [_flip(f) for f in found], class_=f"gallery{wide}"))
     lost, gained = c.paired.lost, c.paired.gained
     lead = f"{lost:,} answers were lost and {gained:,} gained. Worst first: by how much the true class fell or rose."
     if not groups:
@@ -42,14 +43,15 @@ def _flip(f: Flip) -> Markup:
         shown = _trace(f)
     else:
         shown = tag("blockquote", words.one_line(f.text) if f.text else "(empty)")
-    answer = f"{words.one_line(f.before)} ({words.percent(f.before_confidence, 0)}) → {words.one_line(f.after)} "
+    answer = f"taken for {words.one_line(f.before)} ({words.percent(f.before_confidence, 0)}), "
+    answer += f"now for {words.one_line(f.after)} ({words.percent(f.after_confidence, 0)})"
     return tag(
         "figure",
         shown,
         tag(
             "figcaption",
-            tag("b", words.one_line(f.truth)),
-            minor(f"{answer}({words.percent(f.after_confidence, 0)})"),
+            tag("b", f"True class: {words.one_line(f.truth)}"),
+            minor(answer),
             minor(f"test example {f.index:,}"),
         ),
         class_=" ".join(["flip", *["text"] * (not f.picture and not f.trace), *["explained"] * bool(f.attribution)]),

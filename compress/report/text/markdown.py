@@ -7,7 +7,7 @@ from compress.report.facts.energy import not_measured, told
 from compress.report.facts.rows import Row
 from compress.report.facts.run import Facts, facts
 from compress.report.facts.verdict import margin
-from compress.result import DeviceRow, Result
+from compress.result import DeviceRow, Hop, Result
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|~#!"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
@@ -158,13 +158,19 @@ def _ledger(found: Facts) -> str:
     rows = [
         [
             escape(words.hop(h.name, h.source, h.target)),
-            "informs" if h.kind == "training" else "held" if h.ok else f"**broken**: {escape(words.prose(h.reason))}",
+            _outcome(h),
             words.percent(h.agreement),
             words.significant(h.largest_difference, 2),
         ]
         for h in hops
     ]
     return "### Parity ledger\n\n" + table(("Hop", "Outcome", "Same answer", "Largest difference"), rows, 2)
+
+
+def _outcome(h: Hop) -> str:
+    if h.kind == "training":
+        return "changed on purpose"
+    return "held" if h.ok else f"**broken**: {escape(words.prose(h.reason))}"
 
 
 def _circumstances(found: Facts) -> str:

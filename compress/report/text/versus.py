@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from compress.comparison import Gap, Slice
 from compress.report import words
 from compress.report.facts.energy import not_measured, told
-from compress.report.facts.versus import Line, headline, lines
+from compress.report.facts.versus import Line, best, headline, lines
 from compress.report.text.markdown import escape, table
 from compress.versus import Versus
 
@@ -17,21 +18,23 @@ from compress.versus import Versus
 def terminal(v: Versus, price_per_hour: float | None = None) -> Group:
     """Something that `rich` can print."""
     found = lines(v, price_per_hour)
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for i, name in enumerate(("File", "Accuracy", "Points", "Size", "Smaller", "p50 ms", "Faster")):
-        grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+    grid = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for i, name in enumerate(("File", "Accuracy", "Points", "Size", "Smaller", "Median,\nms", "Faster")):
+        grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0)
     for f in found:
         grid.add_row(*(Text(cell) for i, cell in enumerate(_cells(f)) if i != 3))
-    parts: list[Text | Table] = [grid, Text()]
+    parts: list[Text | Table | Padding] = [grid, Text()]
     if any(f.side.energy for f in found):
         parts += [Text(words.prose(_energy(found))), Text()]
     for f in found:
         if (c := f.comparison) is None:
             continue
         parts.append(Text(headline(f), style="bold"))
-        parts.append(Text(f"  {words.sentence(c.paired.verdict)}."))
-        parts += [Text(f"  hurt: {_slice(s)}", style="red") for s in c.slices if s.hurt][:5]
-        parts += [Text(f"  wider: {_gap(g)}", style="red") for g in c.gaps if g.wider][:5]
+        below = [Text(f"{words.sentence(c.paired.verdict)}.")]
+        below += [Text(f"hurt: {_slice(s)}", style="red") for s in c.slices if s.hurt][:5]
+        below += [Text(f"wider: {_gap(g)}", style="red") for g in c.gaps if g.wider][:5]
+        parts += [Padding(text, (0, 0, 0, 2)) for text in below]
+    parts.append(Text(f"Best: {best(found)}"))
     parts += [Text(f"note: {words.prose(n)}", style="yellow") for n in v.notes]
     return Group(*parts)
 
@@ -39,10 +42,10 @@ def terminal(v: Versus, price_per_hour: float | None = None) -> Group:
 def markdown(v: Versus, price_per_hour: float | None = None) -> str:
     """GitHub-flavoured Markdown, ending in one newline."""
     found = lines(v, price_per_hour)
-    heads = ["File", "Accuracy", "Points", "Agreement", "Size", "Smaller", "Latency p50, ms", "Faster", "Beaten by"]
+    heads = ["File", "Accuracy", "Points", "Agreement", "Size", "Smaller", "Median latency, ms", "Faster", "Beaten by"]
     rows = [[escape(f.side.name), *map(escape, _cells(f)[1:]), escape(", ".join(f.beaten_by) or "none")] for f in found]
     parts = [f"## Compared with {escape(v.sides[0].name)}", table(heads, rows, 1)]
-    parts.append(escape(_energy(found)))
+    parts.append(escape(f"Best: {best(found)} {_energy(found)}"))
     for f in found:
         if (c := f.comparison) is None:
             continue
