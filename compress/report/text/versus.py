@@ -20,7 +20,7 @@ def terminal(v: Versus, price_per_hour: float | None = None) -> Group:
     found = lines(v, price_per_hour)
     grid = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for i, name in enumerate(("File", "Accuracy", "Points", "Size", "Smaller", "Median,\nms", "Faster")):
-        grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0)
+        grid.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for f in found:
         grid.add_row(*(Text(cell) for i, cell in enumerate(_cells(f)) if i != 3))
     parts: list[Text | Table | Padding] = [grid, Text()]
