@@ -81,13 +81,13 @@ def command(
     if len(measured.failures) == 1 and not measured.documents and not given:
         raise next(iter(measured.failures.values()))
     found = Measurement.of(bundle, other, {**measured.documents, **given}, measured.failures, watts)
+    click.echo(found.text() if as_json else render(found), nl=not as_json)  # first: writing may fail
     if out:
         from compress.report.build import write_texts
         from compress.report.pages.measurement import render as page
 
         out.mkdir(parents=True, exist_ok=True)
         write_texts({"measurement.json": found.text(), "measurement.html": page(found.to_json())}, out)
-    click.echo(found.text() if as_json else render(found), nl=not as_json)
     for name, error in measured.failures.items():
         click.echo(f"{name} failed: {error}", err=True)
     if measured.failures or any(d["void"] for d in found.documents.values()):

@@ -34,6 +34,7 @@ SILENCE_S = 8.0  # the agent says something every second; starting it may take l
 BEAT_S = 0.5  # how often a follower says that it is there
 START_S = 45.0
 MOST_FRAME_BYTES = 1 << 24
+_LONGEST_HEADER = 64
 _STDERR_BYTES = 8192
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -194,7 +195,9 @@ class Call:
             while MAGIC not in self._rest:
                 self._rest = self._rest[-(1 << 16) :] + self._more(START_S, beat)
             self._rest, self._started = self._rest.partition(MAGIC)[2], True
-        while mark not in self._rest:
+        while mark not in self._rest[:_LONGEST_HEADER]:
+            if len(self._rest) > _LONGEST_HEADER:
+                raise LinkLostError(f"the device sent {self._rest[:40]!r}, which is no answer of ours")
             self._rest += self._more(silence_s, beat)
         line, _, self._rest = self._rest.partition(mark)
         return line

@@ -23,6 +23,7 @@ T = TypeVar("T")
 CLOCK_JUMP_S = 2.0
 FIRST_CONTACT_S = 40.0
 MOST_RESULT_BYTES = 1 << 30
+_NO_TRUST = "do not trust this device"
 _PUT_SILENCE_S = 60.0  # the device may be checking the sum of a large file
 
 
@@ -76,6 +77,8 @@ class Session:
 
     def fetch(self, entries: Sequence[Mapping[str, Any]], folder: Path) -> None:
         """Every result whole and checked, or none: they get their names only when all have arrived."""
+        if not all(_is_described(entry) for entry in entries):
+            raise DeviceError("the device describes its results in no way of ours", self._where, _NO_TRUST)
         if sum(e["size"] for e in entries) > MOST_RESULT_BYTES:
             raise DeviceError("more than 1 GB of results", self._where, "let the job write less into out/")
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +142,7 @@ class Session:
             offset = path.stat().st_size if path.exists() else 0
             with self._open({"do": "fetch", "path": entry["path"], "offset": offset}) as call, path.open("ab") as f:
                 for kind, data in call.frames():
-                    if kind == "J":
+                    if kind == "J" or f.tell() + len(data) > entry["size"]:  # it lies, and a disk is soon full
                         break
                     f.write(data)
             good = path.stat().st_size == entry["size"] and _sha256(path) == entry["sha256"]
@@ -250,10 +253,15 @@ class _Lines:
             self._out(printable(text))
 
 
+def _is_described(entry: Any) -> bool:
+    kinds = {"path": str, "size": int, "sha256": str}
+    return isinstance(entry, dict) and all(type(entry.get(k)) is t for k, t in kinds.items()) and entry["size"] >= 0
+
+
 def _safe(path: str, where: str) -> str:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or "\\" in path or any(p in ("..", ".") for p in parts):
-        raise DeviceError(f"the device names a result {path!r}", where, "do not trust this device")
+        raise DeviceError(f"the device names a result {path!r}", where, _NO_TRUST)
     return path
 
 

@@ -44,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = make_job(options)
         with held(f"edge-bench {options.bundle or options.job}"):
             document = measure(job, _say if options.progress else lambda *_: None)
+        print("\n".join(lines(document)), flush=True)  # first: a disk that is full by now costs the file alone
         if options.out:
             write_whole(options.out, json.dumps(document, indent=1) + "\n")
-        print("\n".join(lines(document)), flush=True)
     except EdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
