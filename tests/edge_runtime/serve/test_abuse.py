@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import socket
 import time
 
@@ -182,3 +183,11 @@ def test_an_error_that_nobody_foresaw_is_a_problem_too(client, monkeypatch):
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert json.loads(answer.content)["fix"]
+
+
+def test_a_signal_right_after_the_banner_is_not_lost(bundle, running):
+    """A service manager that stops what it has just started would wait a minute and a half, and then kill."""
+    server = running(bundle)
+    server.process.send_signal(signal.SIGTERM)
+
+    assert server.process.wait(timeout=15) == 0

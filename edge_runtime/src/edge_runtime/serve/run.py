@@ -97,8 +97,16 @@ def serve(
         ssl_keyfile=settings.tls_key,
     )
     logging.basicConfig(level=logging.INFO if access_log else logging.WARNING, format="%(levelname)s %(message)s")
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when all is drained; then it is done
-        signal.signal(number, lambda *_: None)
+    server = uvicorn.Server(config)
+
+    def stop(*_: Any) -> None:
+        server.should_exit = True
+
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # until uvicorn hears them; at its end it raises them again
+        signal.signal(number, stop)
     scheme = "https" if settings.tls_certificate else "http"
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
@@ -108,7 +116,7 @@ def serve(
     if settings.tokens and not settings.tls_certificate and not is_loopback(settings.host):
         lines.append("warning: without TLS the token can be read on the way; give --tls-cert, or put a proxy in front")
     print("\n".join(lines), file=sys.stderr, flush=True)
-    uvicorn.Server(config).run(sockets=[sock])
+    server.run(sockets=[sock])
 
 
 def _bound(settings: Settings) -> socket.socket:
