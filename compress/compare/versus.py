@@ -41,11 +41,12 @@ def versus(found: Sequence[Found], explained: int = 0) -> Versus:
     comparisons = tuple(
         contrast((names[0], name), (logits[0], other), labels, examples, first.result.data.classes,
                  columns=columns, conditions=conditions_of(recipe) if recipe else (),
-                 sensitive=recipe.sensitive if recipe else (), seed=first.result.seed)
+                 sensitive=recipe.sensitive if recipe else (), seed=first.result.seed,
+                 task=recipe.task if recipe else None)
         for name, other in zip(names[1:], logits[1:], strict=True)
     )  # fmt: skip
     if explained and recipe is not None:
-        comparisons = tuple(_explained(c, examples, first, f, explained)
+        comparisons = tuple(_explained(c, examples, first, f, explained, recipe.task)
                             for c, f in zip(comparisons, found[1:], strict=True))  # fmt: skip
     sides = tuple(_side(n, f) for n, f in zip(names, found, strict=True))
     notes += _latency_notes(sides)
@@ -59,11 +60,11 @@ def versus(found: Sequence[Found], explained: int = 0) -> Versus:
     )
 
 
-def _explained(c: Comparison, examples: Any, first: Found, other: Found, count: int) -> Comparison:
+def _explained(c: Comparison, examples: Any, first: Found, other: Found, count: int, task: str) -> Comparison:
     from compress.evaluate.attribution import explain
 
     told = explain(c.flips, examples, c.classes, (first.bundle, other.bundle), count=count,
-                   permutations=PERMUTATIONS, seed=first.result.seed)  # fmt: skip
+                   permutations=PERMUTATIONS, seed=first.result.seed, task=task)  # fmt: skip
     return c.model_copy(update={"flips": told})
 
 

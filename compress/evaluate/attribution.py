@@ -25,7 +25,7 @@ Ask = Callable[[Any], Logits]  # raw examples -> logits
 
 def explain(
     flips: Sequence[Flip], examples: Any, classes: Sequence[str], bundles: tuple[Path, Path], *,
-    count: int, permutations: int, seed: int = 0,
+    count: int, permutations: int, seed: int = 0, task: str | None = None,
 ) -> tuple[Flip, ...]:  # fmt: skip
     """The flips, the first `count` with an attribution by both files (before, after).
 
@@ -37,7 +37,7 @@ def explain(
     """
     import edge_runtime
 
-    average, kind = average_of(examples), kind_of(examples)
+    average, kind = average_of(examples), kind_of(examples, task)
     number = {name: i for i, name in enumerate(classes)}
     with edge_runtime.load(bundles[0]) as before, edge_runtime.load(bundles[1]) as after:
         out = []

@@ -29,6 +29,7 @@ from compress.evaluate.slices import (
     window_values,
 )
 
+Measured = Mapping[str, NDArray[np.float64]]  # of each example, by name
 Answers = Callable[[Any], tuple[Logits, Logits]]  # raw examples -> logits of (before, after)
 
 
@@ -45,12 +46,13 @@ def contrast(
     cost_matrix: NDArray[np.float64] | None = None,
     rows: Sequence[InvarianceRow] = (),
     seed: int = 0,
+    task: str | None = None,
 ) -> Comparison:
     """Before against after on the same examples.
 
     logits: each (n, classes). examples: n raw ones (array or texts), for slices and pictures. columns: metadata of each
     example, by name, to slice by. conditions: slices of the user's own. sensitive: columns whose groups are compared.
-    cost_matrix: (classes, classes), truth by answer. rows: of `invariances`.
+    cost_matrix: (classes, classes), truth by answer. rows: of `invariances`. task: as of invariance.kind_of.
 
     Raises:
         ShapeError, DataError: as metrics.predictions.
@@ -58,7 +60,8 @@ def contrast(
     before, after = (predictions(v, y, where=n) for v, n in zip(logits, names, strict=True))
     paired = compare(*logits, y, seed, reference=names[0])
     facts = columns or {}
-    chosen = _chosen(conditions, logits[0], y, examples, classes, facts)
+    measured = _values(examples, task)
+    chosen = _chosen(conditions, logits[0], y, measured, classes, facts)
     apart = {name: facts[name] for name in sensitive if name in facts}
     return Comparison(
         before=names[0],
@@ -70,7 +73,7 @@ def contrast(
         before_calibration=calibration(logits[0], y),
         after_calibration=calibration(logits[1], y),
         class_pairs=class_pairs(before, after, y, classes),
-        slices=judge([*groups(logits[0], y, examples, classes, facts), *chosen], before, after, y, seed),
+        slices=judge([*groups(logits[0], y, measured, classes, facts), *chosen], before, after, y, seed),
         flips=flips(*logits, y, examples, classes),
         invariance=tuple(rows),
         costs=None if cost_matrix is None else costs(before, after, y, cost_matrix, seed),
@@ -81,13 +84,13 @@ def contrast(
 
 
 def _chosen(
-    conditions: Sequence[Condition], before: Logits, y: Labels, examples: Any, classes: Sequence[str],
+    conditions: Sequence[Condition], before: Logits, y: Labels, values: Measured, classes: Sequence[str],
     columns: Mapping[str, Column],
 ) -> list[Group]:  # fmt: skip
     """The user's own slices, of metadata or of what is measured on the examples."""
     if not conditions:
         return []
-    measured = {**_values(examples), "confidence": softmax(before).max(axis=1)}
+    measured = {**values, "confidence": softmax(before).max(axis=1)}
     known = {**measured, "class": [classes[c] for c in y.tolist()], **columns}
     return [by_condition(c, known) for c in conditions if c.column in known]
 
@@ -104,21 +107,23 @@ def _left_out(chosen: Sequence[Group], count: int) -> list[str]:
     return out
 
 
-def _values(examples: Any) -> Mapping[str, NDArray[np.float64]]:
+def _values(examples: Any, task: str | None) -> Measured:
     """What is measured on examples of this kind, by name."""
-    kind = invariance.kind_of(examples)
+    kind = invariance.kind_of(examples, task)
+    if kind == "vector":  # what its numbers mean is not known
+        return {}
     if kind == "text":
         return text_values(examples)
     return window_values(examples) if kind == "window" else image_values(examples)
 
 
 def groups(
-    before: Logits, y: Labels, examples: Any, classes: Sequence[str], columns: Mapping[str, Column]
+    before: Logits, y: Labels, values: Measured, classes: Sequence[str], columns: Mapping[str, Column]
 ) -> list[Group]:
     """The automatic slices: by class, by how sure the reference was, by what the examples look like, by column."""
     out = by_class(y, classes)
     out += by_quarter("confidence of the reference", softmax(before).max(axis=1))
-    for family, found in _values(examples).items():
+    for family, found in values.items():
         out += by_quarter(family, found) if family != "characters" else []  # words say much the same
     for family, labels in columns.items():
         out += by_metadata(family, labels)
@@ -133,6 +138,7 @@ def invariances(
     examples: Any,
     answers: Answers,
     seed: int = 0,
+    task: str | None = None,
 ) -> tuple[InvarianceRow, ...]:
     """Consistency under every transformation and strength that the recipe names.
 
@@ -141,7 +147,7 @@ def invariances(
     out = []
     for name, strengths in wanted.items():
         for strength in strengths:
-            changed = answers(invariance.transform(examples, name, strength, seed))
+            changed = answers(invariance.transform(examples, name, strength, seed, task))
             unit = invariance.TRANSFORMATIONS[name].unit
             out.append(invariance.row(name, strength, unit, logits, changed, y, seed))
     if swaps:

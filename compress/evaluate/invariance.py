@@ -21,9 +21,12 @@ Examples = Any  # an array of raw examples, or texts
 
 @dataclass(frozen=True, slots=True)
 class Transformation:
-    """task: which examples it is made for. unit: of its strength. apply(examples, strength, rng) gives new examples."""
+    """kinds: which examples it is made for, as kind_of names them. unit: of its strength.
 
-    task: str
+    apply(examples, strength, rng) gives new examples.
+    """
+
+    kinds: tuple[str, ...]
     unit: str
     about: str
     apply: Callable[[Examples, float, np.random.Generator], Examples]
@@ -92,7 +95,8 @@ def _time_shift(x: NDArray[Any], samples: float, rng: np.random.Generator) -> ND
 
 
 def _jitter(x: NDArray[Any], share: float, rng: np.random.Generator) -> NDArray[Any]:
-    spread = x.astype(np.float64).std(axis=(0, 1)) * share
+    """x: (n, length, channels) or (n, columns)."""
+    spread = x.astype(np.float64).std(axis=tuple(range(x.ndim - 1))) * share
     return _like(x, x.astype(np.float32) + (rng.normal(0, 1, x.shape) * spread).astype(np.float32))
 
 
@@ -119,16 +123,16 @@ def _upper_case(texts: Sequence[str], share: float, rng: np.random.Generator) ->
 
 TRANSFORMATIONS: Mapping[str, Transformation] = MappingProxyType(
     {
-        "shift": Transformation("image", "pixels", "moved in a random direction", _shift),
-        "rotation": Transformation("image", "degrees", "turned left or right", _rotate),
-        "brightness": Transformation("image", "of full scale", "all pixels brighter (or darker)", _brightness),
-        "noise": Transformation("image", "of full scale", "Gaussian noise added", _noise),
-        "blur": Transformation("image", "pixels", "Gaussian blur of this sigma", _blur),
-        "gain": Transformation("window", "times", "all channels amplified", _gain),
-        "time_shift": Transformation("window", "samples", "moved earlier or later", _time_shift),
-        "jitter": Transformation("window", "of each channel's spread", "Gaussian noise added", _jitter),
-        "typos": Transformation("text", "of words", "a slip of the keyboard", _typos),
-        "upper_case": Transformation("text", "of words", "in capitals", _upper_case),
+        "shift": Transformation(("image",), "pixels", "moved in a random direction", _shift),
+        "rotation": Transformation(("image",), "degrees", "turned left or right", _rotate),
+        "brightness": Transformation(("image",), "of full scale", "all pixels brighter (or darker)", _brightness),
+        "noise": Transformation(("image",), "of full scale", "Gaussian noise added", _noise),
+        "blur": Transformation(("image",), "pixels", "Gaussian blur of this sigma", _blur),
+        "gain": Transformation(("window",), "times", "all channels amplified", _gain),
+        "time_shift": Transformation(("window",), "samples", "moved earlier or later", _time_shift),
+        "jitter": Transformation(("window", "vector"), "of each channel's spread", "Gaussian noise added", _jitter),
+        "typos": Transformation(("text",), "of words", "a slip of the keyboard", _typos),
+        "upper_case": Transformation(("text",), "of words", "in capitals", _upper_case),
     }
 )
 
@@ -145,19 +149,26 @@ def swap_words(pairs: Sequence[tuple[str, str]]) -> Transformation:
         return new.upper() if word.isupper() and len(word) > 1 else new.capitalize() if word[0].isupper() else new
 
     return Transformation(
-        "text", "", "words of the list swapped", lambda texts, strength, rng: [pattern.sub(one, t) for t in texts]
+        ("text",), "", "words of the list swapped", lambda texts, strength, rng: [pattern.sub(one, t) for t in texts]
     )
 
 
-def kind_of(examples: Examples) -> str:
-    """ "text", "image" or "window": which transformations can be applied."""
+def kind_of(examples: Examples, task: str | None = None) -> str:
+    """ "text", "vector", "image" or "window": which transformations can be applied.
+
+    task: the recipe's, which says whether (n, a, b) are grey images or windows; None: long ones of few channels are.
+    """
     if not isinstance(examples, np.ndarray):
         return "text"
-    return "window" if examples.ndim == 3 and examples.shape[2] <= 16 < examples.shape[1] else "image"
+    if examples.ndim != 3:
+        return "vector" if examples.ndim == 2 else "image"
+    if task is None:
+        return "window" if examples.shape[2] <= 16 < examples.shape[1] else "image"
+    return "window" if task == "sensor-classification" else "image"
 
 
-def transform(examples: Examples, name: str, strength: float, seed: int) -> Examples:
-    """The examples after a named transformation.
+def transform(examples: Examples, name: str, strength: float, seed: int, task: str | None = None) -> Examples:
+    """The examples after a named transformation. task: as of kind_of.
 
     Raises:
         UsageError: no such transformation.
@@ -167,9 +178,10 @@ def transform(examples: Examples, name: str, strength: float, seed: int) -> Exam
         what = f"there is no transformation {name!r}"
         raise UsageError(what, "invariance", f"one of {', '.join(TRANSFORMATIONS)}")
     found = TRANSFORMATIONS[name]
-    if found.task != kind_of(examples):
-        fits = [n for n, t in TRANSFORMATIONS.items() if t.task == kind_of(examples)]
-        what = f"{name} is for {found.task} examples, these are {kind_of(examples)} ones"
+    kind = kind_of(examples, task)
+    if kind not in found.kinds:
+        fits = [n for n, t in TRANSFORMATIONS.items() if kind in t.kinds]
+        what = f"{name} is for {' and '.join(found.kinds)} examples, these are {kind} ones"
         raise DataError(what, "invariance", f"use {', '.join(fits)}")
     return found.apply(examples, strength, np.random.default_rng(seed))
 

@@ -248,6 +248,7 @@ def _check_evidence(parts: Parts, shape: DataShape | None, problems: list[Proble
         text = "nothing is transformed; add `invariance: {transformations: {...}}`, or drop the limit"
         problems.append(Problem(("budget", "consistency_drop_points"), text))
     _check_columns(parts, problems)
+    _check_invariance(parts, shape, problems)
     if parts.costs is None:
         return
     classes = shape.classes if shape is not None else len(parts.costs)
@@ -258,6 +259,20 @@ def _check_evidence(parts: Parts, shape: DataShape | None, problems: list[Proble
     if len(parts.costs) != classes:
         text = f"it holds {len(parts.costs)} rows, want one for each of {classes} classes"
         problems.append(Problem(("costs",), text))
+
+
+def _check_invariance(parts: Parts, shape: DataShape | None, problems: list[Problem]) -> None:
+    """Transformations are made for one kind of data."""
+    if parts.invariance is None or parts.task is None:
+        return
+    rows = parts.task == "image-classification" and shape is not None and len(shape.input_shape) == 1
+    fitting = InvarianceConfig.FITTING["classification" if rows else parts.task]
+    for name in parts.invariance.transformations:
+        if name not in fitting:
+            text = f"{name} is not made for such data; made for them: {', '.join(fitting)}"
+            problems.append(Problem(("invariance", "transformations", name), text))
+    if parts.invariance.swaps and parts.task != "text-classification":
+        problems.append(Problem(("invariance", "swaps"), "words are swapped in texts alone; leave it out"))
 
 
 def _check_columns(parts: Parts, problems: list[Problem]) -> None:

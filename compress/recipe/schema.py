@@ -153,6 +153,13 @@ class InvarianceConfig(Config):
     swaps: tuple[tuple[str, str], ...] = Field((), description="Texts: words to swap both ways, e.g. [[he, she]].")
     examples: Count = Field(1000, description="Test examples used, the first so many.")
 
+    FITTING: ClassVar[Mapping[str, tuple[Transformation, ...]]] = {
+        "text-classification": ("typos", "upper_case"),
+        "image-classification": ("shift", "rotation", "brightness", "noise", "blur"),
+        "sensor-classification": ("gain", "time_shift", "jitter"),
+        "classification": ("jitter",),
+    }
+
     @model_validator(mode="after")
     def _something(self) -> "InvarianceConfig":
         if not self.transformations and not self.swaps:

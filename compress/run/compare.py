@@ -15,7 +15,7 @@ from compress.run.answers import exported, load_logits
 from compress.run.cache import make_key
 from compress.run.walk import File, Walk
 
-VERSION = 2  # of the comparison: raise it when the same logits give other rows
+VERSION = 3  # of the comparison: raise it when the same logits give other rows
 
 
 def compare_shipped(walk: Walk, files: list[File], shipped: str) -> Comparison | None:
@@ -61,17 +61,17 @@ def compare_shipped(walk: Walk, files: list[File], shipped: str) -> Comparison |
 
             strengths = {str(k): v for k, v in wanted.transformations.items()}
             rows = invariances(strengths, wanted.swaps, (pair[0][:n], pair[1][:n]),
-                               test.y[:n], test.x[:n], answers, recipe.seed)  # fmt: skip
+                               test.y[:n], test.x[:n], answers, recipe.seed, recipe.task)  # fmt: skip
         matrix = None if recipe.costs is None else np.array(recipe.costs, np.float64)
         found = contrast(names, (pair[0], pair[1]), test.y, test.x, walk.data.classes, columns=test.columns,
                          conditions=conditions_of(recipe), sensitive=recipe.sensitive, cost_matrix=matrix, rows=rows,
-                         seed=recipe.seed)  # fmt: skip
+                         seed=recipe.seed, task=recipe.task)  # fmt: skip
         if how := recipe.attribution:
             from compress.evaluate.attribution import explain
 
             with without_engine_notice():
                 told = explain(found.flips, test.x, walk.data.classes, (first.folder, this.folder), count=how.examples,
-                               permutations=how.permutations, seed=recipe.seed)  # fmt: skip
+                               permutations=how.permutations, seed=recipe.seed, task=recipe.task)  # fmt: skip
             found = found.model_copy(update={"flips": told})
         (folder / "comparison.json").write_text(found.model_dump_json())
         return {}

@@ -5,6 +5,7 @@ import pytest
 
 from compress.errors import DataError, UsageError
 from compress.evaluate.invariance import TRANSFORMATIONS, kind_of, row, swap_words, transform
+from compress.recipe.schema import InvarianceConfig
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 12, 10)).astype(np.uint8)
 WINDOWS = np.random.default_rng(1).normal(size=(4, 50, 3)).astype(np.float32)
@@ -14,7 +15,7 @@ EXAMPLES = {"image": IMAGES, "window": WINDOWS, "text": TEXTS}
 
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
 def test_each_keeps_the_form_and_is_repeatable(name):
-    examples = EXAMPLES[TRANSFORMATIONS[name].task]
+    examples = EXAMPLES[TRANSFORMATIONS[name].kinds[0]]
     strength = 2.0 if TRANSFORMATIONS[name].unit in ("pixels", "samples", "degrees", "times") else 0.5
     once, again = (transform(examples, name, strength, 3) for _ in range(2))
 
@@ -29,7 +30,7 @@ def test_each_keeps_the_form_and_is_repeatable(name):
     "name", ["shift", "rotation", "brightness", "blur", "time_shift", "typos", "upper_case", "noise"]
 )
 def test_a_strength_of_zero_changes_nothing(name):
-    examples = EXAMPLES[TRANSFORMATIONS[name].task]
+    examples = EXAMPLES[TRANSFORMATIONS[name].kinds[0]]
 
     assert np.array_equal(transform(examples, name, 0.0, 0), examples)
 
@@ -47,6 +48,36 @@ def test_colour_images_are_shifted_and_rotated_too():
     assert transform(colour, "shift", 1, 0).shape == colour.shape
     assert transform(colour, "rotation", 10, 0).shape == colour.shape
     assert kind_of(colour) == "image"
+
+
+@pytest.mark.parametrize(
+    ("shape", "task", "kind"),
+    [
+        ((4, 50, 32), "sensor-classification", "window"),
+        ((4, 50, 3), "sensor-classification", "window"),
+        ((4, 28, 16), "image-classification", "image"),
+        ((4, 28, 16), None, "window"),
+        ((4, 28, 28), None, "image"),
+        ((4, 9), "image-classification", "vector"),
+        ((4, 9), "classification", "vector"),
+    ],
+)
+def test_the_task_says_what_a_shape_leaves_open(shape, task, kind):
+    examples = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    assert kind_of(examples, task) == kind
+    for name, found in TRANSFORMATIONS.items():
+        if kind in found.kinds:
+            assert transform(examples, name, 1.0, 0, task).shape == shape
+        else:
+            with pytest.raises(DataError, match=f"these are {kind} ones"):
+                transform(examples, name, 1.0, 0, task)
+
+
+def test_what_a_recipe_may_ask_for_is_what_there_is():
+    kinds = {"text-classification": "text", "image-classification": "image", "sensor-classification": "window",
+             "classification": "vector"}  # fmt: skip
+    there = {task: tuple(n for n, t in TRANSFORMATIONS.items() if kind in t.kinds) for task, kind in kinds.items()}
+    assert there == dict(InvarianceConfig.FITTING)
 
 
 def test_brightness_of_integers_is_clipped_not_wrapped():

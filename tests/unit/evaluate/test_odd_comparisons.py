@@ -36,6 +36,19 @@ def test_scores_that_are_no_numbers_are_refused_with_the_file_s_name(which, valu
     assert "finite" in str(error.value) or "NaN" in str(error.value)
 
 
+def test_slices_are_of_what_is_measured_on_such_data():
+    logits, y, _ = pair(60, 3)
+    rng = np.random.default_rng(0)
+
+    def families(shape, task):
+        c = contrast(NAMES, logits, y, rng.normal(size=(60, *shape)), ("x", "y", "z"), task=task)
+        return {s.family for s in c.slices} - {"class", "confidence of the reference"}
+
+    assert families((9,), "classification") == set()  # no "brightness" of a row of numbers
+    assert families((50, 32), "sensor-classification") == {"movement"}
+    assert families((28, 16), "image-classification") == {"brightness", "contrast"}
+
+
 def test_no_examples_are_refused():
     nothing = np.zeros((0, 3), np.float32)
     with pytest.raises(CompressError, match=r"empty|no example"):

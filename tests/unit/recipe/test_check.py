@@ -97,6 +97,8 @@ def test_costs_want_a_row_and_a_column_a_class(change, problems):
         ("{transformations: {shift: []}}", "invariance.transformations.shift"),
         ("{examples: 5}", "name a transformation with its strengths"),
         ("{swaps: [[he]]}", "invariance.swaps[0]"),
+        ("{swaps: [[he, she]]}", "invariance.swaps: words are swapped in texts alone; leave it out"),
+        ("{transformations: {jitter: [0.1]}}", "jitter is not made for such data; made for them: shift, rotation,"),
     ],
 )
 def test_a_wrong_invariance_is_reported(change, problems, value, problem):
