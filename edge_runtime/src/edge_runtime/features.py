@@ -7,6 +7,7 @@ entropy, energy). They are engine independent: a float and an int8 file see the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ _SIDE = 64  # larger images are thinned to this, so that the cost is bounded
 _MOST_CHANNELS = 16
 _LEVELS = ("level", "spread", "lowest", "highest")  # mean, standard deviation, least and greatest value
 _MOST_ELEMENTS = 32  # a vector up to this long is described element by element
+_LARGEST = {"window": 1 << 20, "vector": 1 << 22}  # values a channel; images are thinned
 _BUCKETS = 16  # of hashed token counts
 
 
@@ -134,6 +136,8 @@ class InputFeatures:
         ranks = {"image": 3, "window": 3, "vector": 1, "text": 0, "none": 0}
         if kind and (len(shape) != ranks[kind] or not all(type(d) is int and 1 <= d <= 1 << 24 for d in shape)):
             fields.note("shape", f"does not fit kind {kind}")
+        elif kind in _LARGEST and math.prod(shape[1:] or shape) > _LARGEST[kind]:  # before a matrix is made for it
+            fields.note("shape", f"larger than any {kind}")
         ids: tuple[int, ...] = ()
         if not isinstance(seen, str) or len(seen) > 1 << 20:
             fields.note("seen", "want hexadecimal digits")

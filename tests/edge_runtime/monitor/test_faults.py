@@ -7,6 +7,8 @@ import sqlite3
 import numpy as np
 import pytest
 from edge_runtime.monitor import Monitor
+from edge_runtime.monitor.counters import Counters
+from edge_runtime.monitor.history import History, Interval
 from edge_runtime.monitor.reference import Reference
 from edge_runtime.queue.export import export_queue
 
@@ -105,3 +107,22 @@ def test_an_export_is_on_the_disk_before_its_items_leave_the_file(make, stream, 
     assert "media" in before
     assert str(tmp_path) in events[moved:committed]
     assert count > 0
+
+
+def test_figures_of_the_last_hour_are_of_what_was_written_last_though_the_clock_was_set_back(statistics):
+    """A board without a battery starts in 2031, finds the time server, and goes on in 2026."""
+    wrong, right = 1.9e9, 1.79e9
+
+    def interval(start_s, refused):
+        counters = Counters.like(statistics)
+        counters.calls = counters.examples = 10
+        counters.note(counters.refused, "shape", refused)
+        return Interval("one", start_s, 10.0, counters)
+
+    before = [interval(wrong + 10 * i, 90) for i in range(3)]
+    after = [interval(right + 10 * i, 10) for i in range(3)]
+    history = History(Reference(statistics=statistics), (*before, *after), (), (), (), 0)
+
+    found = history.snapshot()["figures"]
+    assert found["refused_share"] == pytest.approx(0.5)
+    assert history.snapshot()["totals"]["calls"] == 60

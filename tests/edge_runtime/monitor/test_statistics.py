@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -147,3 +148,18 @@ def test_what_is_no_statistics_file_is_refused(data):
 def test_a_reference_needs_examples_that_fit(inputs, kind, says):
     with pytest.raises(BundleError, match=says):
         Statistics.of(inputs, None, kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("window", [1, 64, 1 << 24]), ("window", [1, 1, 1 << 24]), ("vector", [1 << 24])]
+)
+def test_a_shape_that_no_preprocessing_gives_takes_no_memory(kind, shape):
+    """A few hundred bytes of a bundle must not cost gigabytes before anybody looks at the rest."""
+    problems = []
+    tracemalloc.start()
+    InputFeatures.from_json({"kind": kind, "shape": shape, "pad_id": 0, "seen": ""}, problems)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert "shape" in problems[0]
+    assert peak < 1e6

@@ -15,7 +15,7 @@ from edge_runtime.monitor.quality import classes_right, numbers_right
 from edge_runtime.monitor.reference import Reference
 from edge_runtime.monitor.rules import Alarm
 from edge_runtime.monitor.snapshot import snapshot
-from edge_runtime.monitor.store import APPLICATION_ID, FORMAT_VERSION, MonitorError
+from edge_runtime.monitor.store import APPLICATION_ID, CLOCK_JUMP_S, FORMAT_VERSION, MonitorError
 from edge_runtime.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ class Interval:
     start_s: float
     duration_s: float
     counters: Counters
+
+    @property
+    def end_s(self) -> float:
+        """By the wall clock, like start_s."""
+        return self.start_s + self.duration_s
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,9 @@ class History:
 
     def snapshot(self, last_s: float = 3600.0) -> dict[str, Any]:
         """As Monitor.snapshot, with figures of the last `last_s` seconds that were counted."""
-        end = max((i.start_s + i.duration_s for i in self.intervals), default=0.0)
-        recent = [i for i in self.intervals if i.start_s + i.duration_s > end - last_s]
+        # Up to the end of what was written last: before the clock was set back, others may have ended "later".
+        end = self.intervals[-1].end_s if self.intervals else 0.0
+        recent = [i for i in self.intervals if end - last_s < i.end_s <= end + CLOCK_JUMP_S]
         standing: dict[tuple[str, str], bool] = {}
         for source, alarm in zip(self.sources, self.alarms):
             standing[source, alarm.figure] = alarm.raised and alarm.figure != "clock"

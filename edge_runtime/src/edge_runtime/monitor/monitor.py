@@ -19,7 +19,7 @@ from edge_runtime.monitor.quality import classes_right, numbers_right
 from edge_runtime.monitor.reference import Reference, open_reference
 from edge_runtime.monitor.rules import Alarm, Limit, Rule
 from edge_runtime.monitor.snapshot import prometheus, snapshot
-from edge_runtime.monitor.store import MonitorError, Store
+from edge_runtime.monitor.store import CLOCK_JUMP_S, MonitorError, Store
 from edge_runtime.queue import Queue
 from edge_runtime.statistics import Statistics
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from edge_runtime.model import Model
 
-_CLOCK_JUMP_S = 5.0
 _RECENT_LABELS = 2000
 
 
@@ -268,9 +267,9 @@ class Monitor:
             duration_s = clock_s - self._clock_s
             jumped_s = wall_s - self._started_s - duration_s
             process.alarms += raised
-            if abs(jumped_s) > _CLOCK_JUMP_S:
+            if abs(jumped_s) > CLOCK_JUMP_S:
                 cause = f"the clock was set {'forward' if jumped_s > 0 else 'back'} by {abs(jumped_s):.0f} s"
-                process.alarms.append(Alarm(wall_s, "clock", True, jumped_s, _CLOCK_JUMP_S, cause))
+                process.alarms.append(Alarm(wall_s, "clock", True, jumped_s, CLOCK_JUMP_S, cause))
             start_s, earlier_s = self._unwritten_from or (self._started_s, 0.0)
             self._unwritten_from = (start_s, earlier_s + duration_s)
             process.unwritten.add(process.now)

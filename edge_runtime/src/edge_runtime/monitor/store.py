@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT, FORMAT_VERSION = "edge-monitor", 1
 APPLICATION_ID = 0x65646D6F  # "edmo"; `file` and a reader know the file by it
+CLOCK_JUMP_S = 5.0  # by which the wall clock may differ from a steady one unmentioned
 MOST_INTERVALS, MOST_PREDICTIONS, MOST_LABELS, MOST_ALARMS = 4096, 20_000, 20_000, 2_000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
