@@ -1,5 +1,6 @@
-"""Paths that must be there: what is missing is told before anything is imported or read, with exit code 2."""
+"""Paths that must be there or be written to: what is wrong with them is told before any work, with exit code 2."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,3 +26,27 @@ class ExistingPath(click.Path):
         if self._kind == "file" and path.is_dir():
             raise UsageError("it is a folder, not a file", str(path), self._fix)
         return path
+
+
+def folder_to_write(path: Path) -> Path:
+    """Make it, where it is not there. Raises: UsageError: it cannot be made or written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fix = "choose another folder with --out"
+        raise UsageError(f"the folder cannot be made: {error.strerror}", str(path), fix) from error
+    return _writable(path, path)
+
+
+def file_to_write(path: Path) -> Path:
+    """The path itself; the file is not made yet. Raises: UsageError: it is a folder, or its folder cannot be written."""
+    if path.is_dir():
+        raise UsageError("it is a folder, not a file", str(path), "choose another file")
+    return _writable(path, path.parent)
+
+
+def _writable(path: Path, folder: Path) -> Path:
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        why = "is not there" if not folder.exists() else "cannot be written"
+        raise UsageError(f"the folder {folder} {why}", str(path), "choose another place")
+    return path

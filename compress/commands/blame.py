@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from compress.commands._paths import file_to_write, folder_to_write
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -33,6 +35,10 @@ def command(
     from compress.report.pages.blame import render
     from compress.report.text.blame import markdown, terminal
 
+    if out is not None:
+        folder_to_write(out)
+    if fix is not None:
+        file_to_write(fix)
     console = plain_console()
     with console.status("reading the file") as status:
         folder, blamed, mend = _blamed(

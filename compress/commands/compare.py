@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from compress.commands._paths import folder_to_write
+
 
 @click.command("compare", short_help="Compare exported files of one or several runs.")
 @click.argument("files", nargs=-1, required=True, metavar="A B [C ...]")
@@ -37,8 +39,9 @@ def command(files: tuple[str, ...], out: Path, price: float | None, explain: int
     from compress.report.text.versus import markdown, terminal
     from compress.versus import save_versus
 
-    found = versus([find(f) for f in files], explain)
-    out.mkdir(parents=True, exist_ok=True)
+    sides = [find(f) for f in files]
+    folder_to_write(out)
+    found = versus(sides, explain)
     save_versus(out / "compare.json", found)
     written = write_texts({"compare.html": render(found, price), "compare.md": markdown(found, price)}, out)
     plain_console().print(terminal(found, price))

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from compress.commands._bundle import BUNDLE, BundlePath
+from compress.commands._paths import folder_to_write
 
 
 @click.command("measure", short_help="Latency, memory and energy of a bundle on devices.")
@@ -77,6 +78,8 @@ def command(
     def say(device: str, share: float, note: str) -> None:
         click.echo(f"{device}: {100 * min(share, 1.0):3.0f} %  {note}", err=True)
 
+    if out:
+        folder_to_write(out)
     measured = measure_on(devices, job, say, out / "logs" if out else None)
     if len(measured.failures) == 1 and not measured.documents and not given:
         raise next(iter(measured.failures.values()))
@@ -86,7 +89,6 @@ def command(
         from compress.report.build import write_texts
         from compress.report.pages.measurement import render as page
 
-        out.mkdir(parents=True, exist_ok=True)
         write_texts({"measurement.json": found.text(), "measurement.html": page(found.to_json())}, out)
     for name, error in measured.failures.items():
         click.echo(f"{name} failed: {error}", err=True)

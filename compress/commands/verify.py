@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from compress.commands._bundle import BundlePath
+from compress.commands._paths import file_to_write
 
 DEFAULT = "haswell,nehalem,cortex-a53,cortex-a72,cortex-a76"
 
@@ -49,6 +50,8 @@ def command(
         raise UsageError("no CPU is named", "--cpu", f"take some of {DEFAULT}")
     if out is not None and out.suffix not in (".json", ".md"):
         raise UsageError(f"{out.name} is neither .json nor .md", "--out", "end its name in one of them")
+    if out is not None:
+        file_to_write(out)
     features = cpu_features()
     exact = "avx2" not in features or bool({"avx512_vnni", "avx_vnni"} & features)
     report = verify_bundle(

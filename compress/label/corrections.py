@@ -32,7 +32,10 @@ def import_labels(queue: Queue, path: Path) -> int:
         raise DataError(f"it cannot be read: {error}", str(path), "give a UTF-8 file") from error
     try:
         found = list(readers[path.suffix.lower()](text))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, csv.Error, RecursionError) as error:
+    except KeyError as error:
+        what = f"it is damaged or of another kind: {error} is not there"
+        raise DataError(what, str(path), "export it again") from error
+    except (ValueError, TypeError, AttributeError, IndexError, csv.Error, RecursionError) as error:
         raise DataError(f"it is damaged or of another kind: {error}", str(path), "export it again") from error
     decided = [(id, label) for id, label in found if label]
     if not decided:
@@ -73,7 +76,10 @@ def _json_lines(text: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _csv(text: str) -> Iterator[tuple[str, str | None]]:
-    for row in csv.DictReader(text.splitlines()):
+    rows = csv.DictReader(text.splitlines())
+    for row in rows:
+        if row["label"] is None or row["id"] is None:
+            raise ValueError(f"line {rows.line_num} has fewer cells than the first")
         label = row["label"].strip()
         # items.csv marks cells that a spreadsheet would run with an apostrophe
         yield row["id"], label.removeprefix("'") if label.startswith("'") and label[1:2] in tuple("=+-@") else label

@@ -78,8 +78,10 @@ class Queue:
         rows = []
         for id, label in decisions:
             if id not in self.items or (label is not None and label not in self.labels):
-                what = f"no item {ascii(id)[:60]}" if id not in self.items else f"no class {ascii(label)[:60]}"
-                raise DataError(what, str(self.folder), f"classes are {_shown(self.labels)}")
+                if id not in self.items:
+                    fix = "labels belong to the folder they were made in"
+                    raise DataError(f"no item {ascii(id)[:60]}", str(self.folder), fix)
+                raise DataError(f"no class {ascii(label)[:60]}", str(self.folder), f"classes are {_shown(self.labels)}")
             rows.append(json.dumps({"id": id, "label": label, "time_s": round(time.time(), 3)}, ensure_ascii=False))
         path = self.folder / LABELS_FILE
         try:

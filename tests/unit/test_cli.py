@@ -50,6 +50,25 @@ def test_a_folder_for_a_file_and_a_file_for_a_folder(call):
     assert "error: file: it is a file, not a folder" in call("measure", "file").output
 
 
+NOWHERE = {
+    "measure": ["measure", "bundle", "--profile", "smoke", "--out", "file/x"],
+    "verify": ["verify", "bundle", "--out", "gone/x.md"],
+    "blame": ["blame", "bundle", "--out", "file/x"],
+    "blame --fix": ["blame", "bundle", "--fix", "gone/x.yaml"],
+}
+
+
+@pytest.mark.parametrize("words", NOWHERE.values(), ids=NOWHERE)
+def test_a_place_that_cannot_be_written_is_told_before_any_work(call, monkeypatch, tmp_path, words):
+    (tmp_path / "bundle").mkdir()
+    monkeypatch.setattr("compress.benchmark.bundles.job_for", lambda *_, **__: None)
+    done = call(*words)
+
+    assert done.exit_code == 2
+    assert f"error: {words[-1]}: the folder " in done.output
+    assert "fix: choose another" in done.output
+
+
 def test_a_mistyped_command_is_suggested(call):
     assert "No such command 'rum'. Did you mean 'run'?" in call("rum").output
     assert call("xyzzy").output.endswith("No such command 'xyzzy'.\n")
