@@ -39,7 +39,7 @@ def folder_to_write(path: Path) -> Path:
 
 
 def file_to_write(path: Path) -> Path:
-    """The path itself; the file is not made yet. Raises: UsageError: it is a folder, or its folder cannot be written."""
+    """The path itself; the file is not made yet. Raises: UsageError: its folder cannot be written, or is it."""
     if path.is_dir():
         raise UsageError("it is a folder, not a file", str(path), "choose another file")
     return _writable(path, path.parent)

@@ -50,7 +50,7 @@ def test_a_run_folder_stands_for_its_bundle(make_bundle, tmp_path):
     [
         (["--engine", "tflite"], 2, "the bundle holds no tflite model"),
         (["--threads", "999"], 1, "999 threads asked for"),
-        (["--vs", "/nowhere"], 1, "/nowhere: no such folder"),
+        (["--vs", "/nowhere"], 2, "/nowhere: there is no such folder"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(make_bundle, arguments, code, words):
