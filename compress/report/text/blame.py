@@ -37,10 +37,8 @@ def terminal(b: Blame) -> Group:
     """Something that `rich` can print: the worst layers first."""
     grid = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for i, head in enumerate(heads(b)):
-        wide = max((len(r.name) for r in b.layers), default=0) if i == 0 else 0
-        grid.add_column(
-            head.replace(", ", ",\n"), justify="right" if i else "left", no_wrap=True, min_width=min(wide, 24)
-        )
+        wide = 0 if i else min(max((len(r.name) for r in b.layers), default=0), 24)
+        grid.add_column(head.replace(", ", ",\n"), justify="right" if i else "left", overflow="fold", min_width=wide)
     for row in ranked(b):
         grid.add_row(*map(Text, cells(row)), style="red" if row.findings else "")
     parts: list[Text | Table] = [Text(summary(b), style="bold"), Text(), grid, Text()]
