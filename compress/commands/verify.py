@@ -42,7 +42,7 @@ def command(
     from compress.commands._console import plain_console
     from compress.emulation.cpus import cpu_named
     from compress.errors import UsageError
-    from compress.verify.report import markdown, render
+    from compress.report.text.verify import markdown, render
     from compress.verify.verify import verify_bundle
 
     chosen = tuple(cpu_named(name) for name in cpus.split(",") if name.strip())

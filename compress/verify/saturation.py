@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from compress.emulation.cpus import Cpu
 from compress.emulation.launch import run_python
-from compress.verify.report import FirstLayer
+from compress.verified import FirstLayer
 
 WORKER = Path(__file__).with_name("worker.py")
 LARGEST_7_BIT = 64

@@ -17,8 +17,8 @@ from compress.emulation.cpus import Cpu
 from compress.emulation.launch import run_python
 from compress.errors import CompressError, ModelError
 from compress.evaluate.paired import compare
+from compress.verified import FirstLayer, Row, Verdict, VerifyReport
 from compress.verify.examples import Examples, load_examples, open_bundle
-from compress.verify.report import FirstLayer, Row, Verdict, VerifyReport
 from compress.verify.saturation import REMEDY, WORKER, first_difference, has_8_bit_weights
 
 Logits = NDArray[np.float32]

@@ -15,8 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compress.emulation.cpus import CPUS
 from compress.errors import DataError, ModelError
+from compress.report.text.verify import markdown
+from compress.verified import VerifyReport
 from compress.verify.examples import load_examples, open_bundle
-from compress.verify.report import VerifyReport, markdown
 from compress.verify.verify import judge, verify_bundle
 
 WIDE = 256
@@ -131,7 +132,7 @@ def test_a_file_that_saturates_is_found_with_its_layer_and_remedy_and_seven_bits
     assert good.ok
     assert [r.verdict for r in good.rows] == ["same"]
     assert VerifyReport.model_validate_json(bad.model_dump_json()) == bad
-    assert "| model.onnx | haswell | - | - |" in markdown(bad)
+    assert "| model.onnx | haswell | – | – |" in markdown(bad)
 
 
 @needs_qemu
