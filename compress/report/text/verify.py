@@ -1,6 +1,5 @@
 """What `compress verify` found, as a table for the terminal and as Markdown."""
 
-from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -51,15 +50,17 @@ def details(report: VerifyReport) -> list[str]:
 
 def render(report: VerifyReport) -> Group:
     """For the terminal: a rich table and the sentences."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for i, name in enumerate(_COLUMNS):
         wide = max((len(row.verdict) for row in report.rows), default=0) if name == "Verdict" else 0
-        table.add_column(name, justify="right" if 2 <= i <= 5 else "left", overflow="fold", min_width=wide)
+        table.add_column(
+            name.replace(" ", "\n"), justify="right" if 2 <= i <= 5 else "left", overflow="fold", min_width=wide
+        )
     for row in report.rows:
         style = "red" if row.verdict in BAD else "green" if row.verdict == "same" else ""
         *plain, verdict = cells(row)
         table.add_row(*map(Text, plain), Text(verdict, style=style))
-    return Group(Text(headline(report)), table, *(Text(line) for line in details(report)))
+    return Group(Text(headline(report), style="bold"), Text(), table, Text(), *(Text(line) for line in details(report)))
 
 
 def markdown(report: VerifyReport) -> str:
