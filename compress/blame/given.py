@@ -229,9 +229,10 @@ def write_given_fix(given: GivenFile, blamed: Blame, data: Path, labels: Path | 
     if blamed.plan is None:
         raise UsageError("there is no layer to put back to float", blamed.artefact, blamed.advice[-1])
     recipe, row = recipe_of(given.result.recipe), given.row
-    out = given.folder.with_name(f"{given.folder.name}-mended")
-    words = ["compress", "quantize", str(given.folder / "files" / FLOAT / "model.onnx"), "--data", str(data)]
-    words += ["--labels", str(labels)] if labels else []
+    out = given.folder.resolve().with_name(f"{given.folder.resolve().name}-mended")
+    model = given.folder.resolve() / "files" / FLOAT / "model.onnx"
+    words = ["compress", "quantize", str(model), "--data", str(data.resolve())]
+    words += ["--labels", str(labels.resolve())] if labels else []
     words += ["--how", row.id, "--target", recipe.target, "--calibration", recipe.calibration, "--out", str(out)]
     words += [w for key, limit in given.result.limits.items() for w in (_OPTIONS[key], f"{limit:g}")]
     words += [w for name in (*row.keep_float, *blamed.plan.keep_float) for w in ("--keep-float", name)]

@@ -165,7 +165,7 @@ def advice(
             continue
         if row.saves_ci95[1] < 0 and -row.saves_ms > _WORTH_TELLING * all_int8.milliseconds:
             slower = f"by {-1000 * row.saves_ms:.1f} µs on this machine"
-            out.append(f"{row.name} is slower in int8, {slower}: keep it in float.")
+            out.append(f"{row.name} seems slower in int8, {slower}: try it in float.")
     if ground.sound:
         return (*out, "Quantization costs nothing that these examples show; leave it as it is.")
     for row in ground.rows:

@@ -54,7 +54,7 @@ def weigh(judge: Judge, case: Case, timing: bool, progress: Progress) -> Blame:
     """
     bundles = {"int8": judge.bundle("int8", case.content), "float": judge.bundle("float", case.float_content)}
     reference = judge.answers(bundles["float"])
-    rows = _rows(judge, case, reference, bundles, progress)
+    rows = _rows(judge, case, reference, bundles, timing, progress)
     how = ""
     if timing:
         how, rows = _in_time(judge, case.content, rows, bundles, progress)
@@ -89,16 +89,20 @@ def weigh(judge: Judge, case: Case, timing: bool, progress: Progress) -> Blame:
     )
 
 
-def _rows(judge: Judge, case: Case, reference: Any, bundles: dict[str, Path], progress: Progress) -> list[LayerBlame]:
-    """Every layer alone and left out; the files without one are added to `bundles`, to be timed."""
+def _rows(
+    judge: Judge, case: Case, reference: Any, bundles: dict[str, Path], timing: bool, progress: Progress
+) -> list[LayerBlame]:
+    """Every layer alone and left out; the files without one are added to `bundles` where they are to be timed."""
     layers = [n.name for n in case.numbers]
     rows = []
     for i, known in enumerate(case.numbers):
         layer = known.name
         progress(i, len(layers), f"layer {i + 1} of {len(layers)}: {layer}")
         alone = judge.answers(judge.bundle("alone", case.make({layer})))
-        bundles[f"without {layer}"] = judge.bundle(f"without-{i}", case.make(set(layers) - {layer}))
-        without = judge.answers(bundles[f"without {layer}"])
+        bundle = judge.bundle(f"without-{i}" if timing else "without", case.make(set(layers) - {layer}))
+        without = judge.answers(bundle)
+        if timing:
+            bundles[f"without {layer}"] = bundle
         rows.append(
             LayerBlame(
                 name=layer,
