@@ -9,6 +9,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compress.errors import ModelError
 from compress.model.graph import PADDING_SCORE, Graph, Node
 from compress.model.model import Model
 from compress.model.shapes import infer_shapes, parameter_shapes
@@ -176,6 +177,9 @@ class GraphModule(nn.Module):
         p = {k: self._get(node, k) for k in ("weight", "bias", "running_mean", "running_var")}
         if self.training and dist.is_initialized() and dist.get_world_size() > 1:
             return _synchronised_batch_norm(x, **p, eps=node.attrs["eps"])
+        if self.training and x.numel() == x.shape[1]:
+            what = "a batch of one example gives it a single number a channel, which has no spread"
+            raise ModelError(what, f"batch norm {node.name!r}", "train with a batch_size of 2 or more")
         return F.batch_norm(
             x, p["running_mean"], p["running_var"], p["weight"], p["bias"], self.training, _MOMENTUM, node.attrs["eps"]
         )

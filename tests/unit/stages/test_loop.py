@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from compress.errors import StageError
+from compress.errors import ModelError, StageError
+from compress.model.graph import Graph, Node
 from compress.model.module import GraphModule, initial_model
 from compress.model.nets import build_net
 from compress.recipe.schema import AugmentConfig, TrainConfig
@@ -208,6 +209,19 @@ def test_it_leaves_torch_s_settings_as_they_were(fresh, digits, monkeypatch):
     assert before == after
     assert before[0] == 2
     assert history.threads == 1
+
+
+def test_a_batch_norm_that_sees_one_number_is_an_error_in_words(digits):
+    nodes = (
+        Node("input", "input", (), {"shape": list(digits.input_shape)}),
+        Node("flat", "flatten", ("input",), {}),
+        Node("wide", "linear", ("flat",), {"in_features": 64, "out_features": 4, "bias": True}),
+        Node("norm", "batch_norm", ("wide",), {"channels": 4, "eps": 1e-5}),
+        Node("out", "linear", ("norm",), {"in_features": 4, "out_features": 10, "bias": True}),
+    )
+    config = TrainConfig(epochs=1, batch_size=1, learning_rate=0.01)
+    with pytest.raises(ModelError, match="a batch of one example gives it a single number a channel"):
+        run(initial_model(Graph(nodes, "out"), 0), digits, config)
 
 
 def test_vectors_train_too():
