@@ -30,6 +30,10 @@ from compress.run.progress import Display
 from compress.run.walk import Walk
 from compress.run.world import World
 
+_PARITY_FIX = (
+    "the report shows every hop; leave the layers you suspect in float with quantize.keep_float, or report the net"
+)
+
 
 def default_cache() -> Path:
     """$XDG_CACHE_HOME/compress, or ~/.cache/compress."""
@@ -51,73 +55,77 @@ def run_recipe(
     display = Display(console, quiet=quiet or not world.main)
     cache = Cache(cache_root or default_cache(), display.warn)
     folder = RunFolder(out or Path("runs") / (f"{recipe.name}-smoke" if smoke else recipe.name))
-    plan = make_plan(recipe)
-    walk = Walk(recipe, plan, cache, folder, display, world)
+    walk = Walk(recipe, make_plan(recipe), cache, folder, display, world)
     if not world.main:
         walk.models()
         world.close()
         return None
     with folder.held():
-        folder.write_text("plan.json", plan_text(plan))
-        steps = walk.models()
-        world.close()
-        folder.keep_only("checkpoints", {s.name for s in steps})
-        files = walk.files(steps)
-        folder.keep_only("artefacts", {f.plan.id for f in files})
-        evidence = evidence_of(walk, steps, files)
-        measured = measure(walk, files)
-        artefacts = tuple(artefact_row(f, steps, evidence, measured.latency) for f in files)
-        broken = [h for h in evidence.ledger if not h.ok]
-        strays = {h.target for h in broken}
-        engines = load_target(recipe.target).formats  # what the device cannot run is compared, but does not ship
-        ready = {a.id for a in artefacts if a.id not in strays and a.format in engines}
-        ready.add(artefacts[0].id)  # the teacher is the measure of all
-        choice = select([a for a in artefacts if a.id in ready], recipe.budget, allow_slower=recipe.allow_slower)
-        bundle = walk.bundle([f for f in files if f.plan.id in ready], choice.id, steps)
-        comparison = compare_shipped(walk, files, choice.id)
-        budget = budget_rows(artefacts, choice.id, recipe.budget, allow_slower=recipe.allow_slower)
-        if comparison and (row := consistency_row(comparison, recipe.budget)):
-            budget = (*budget, row)
-        result = Result(
-            name=recipe.name,
-            recipe=recipe.model_dump(mode="json"),
-            recipe_digest=hashlib.sha256(recipe.model_dump_json().encode()).hexdigest(),
-            seed=recipe.seed,
-            started=started,
-            seconds=round(max(time.perf_counter() - begun, sum(r.seconds for r in walk.recorder.rows)), 2),
-            versions=record.versions(record.SHOWN),
-            host=measured.host,
-            devices=measured.devices,
-            data=(facts := data_facts(walk)),
-            steps=tuple(walk.recorder.rows),
-            artefacts=artefacts,
-            ledger=evidence.ledger,
-            budget=budget,
-            shipped=choice.id,
-            shipped_reason=choice.reason,
-            flags=(*(() if smoke else data_flags(artefacts[0], facts.classes)), *step_flags(artefacts)),
-            smoke=smoke,
-            comparison=comparison,
-        )
-        _publish(walk, bundle, result)
+        result = _walked(walk, started, begun, smoke=smoke)
     console.print(render(result, folder.root))
     console.print(
         f"report  {folder.root / 'report.html'}\nbundle  {folder.root / 'bundle'}", highlight=False, soft_wrap=True
     )
-    if broken:
-        hop = broken[0]
+    _judge(result)
+    return result
+
+
+def _walked(walk: Walk, started: str, begun: float, *, smoke: bool) -> Result:
+    """Every step, and the run folder with what came of them. started: when, ISO 8601; begun: by time.perf_counter."""
+    recipe = walk.recipe
+    walk.folder.write_text("plan.json", plan_text(walk.plan))
+    steps = walk.models()
+    walk.world.close()
+    walk.folder.keep_only("checkpoints", {s.name for s in steps})
+    files = walk.files(steps)
+    walk.folder.keep_only("artefacts", {f.plan.id for f in files})
+    evidence = evidence_of(walk, steps, files)
+    measured = measure(walk, files)
+    artefacts = tuple(artefact_row(f, steps, evidence, measured.latency) for f in files)
+    strays = {h.target for h in evidence.ledger if not h.ok}
+    engines = load_target(recipe.target).formats  # what the device cannot run is compared, but does not ship
+    ready = {a.id for a in artefacts if a.id not in strays and a.format in engines}
+    ready.add(artefacts[0].id)  # the teacher is the measure of all
+    choice = select([a for a in artefacts if a.id in ready], recipe.budget, allow_slower=recipe.allow_slower)
+    bundle = walk.bundle([f for f in files if f.plan.id in ready], choice.id, steps)
+    comparison = compare_shipped(walk, files, choice.id)
+    budget = budget_rows(artefacts, choice.id, recipe.budget, allow_slower=recipe.allow_slower)
+    if comparison and (row := consistency_row(comparison, recipe.budget)):
+        budget = (*budget, row)
+    result = Result(
+        name=recipe.name,
+        recipe=recipe.model_dump(mode="json"),
+        recipe_digest=hashlib.sha256(recipe.model_dump_json().encode()).hexdigest(),
+        seed=recipe.seed,
+        started=started,
+        seconds=round(max(time.perf_counter() - begun, sum(r.seconds for r in walk.recorder.rows)), 2),
+        versions=record.versions(record.SHOWN),
+        host=measured.host,
+        devices=measured.devices,
+        data=(facts := data_facts(walk)),
+        steps=tuple(walk.recorder.rows),
+        artefacts=artefacts,
+        ledger=evidence.ledger,
+        budget=budget,
+        shipped=choice.id,
+        shipped_reason=choice.reason,
+        flags=(*(() if smoke else data_flags(artefacts[0], facts.classes)), *step_flags(artefacts)),
+        smoke=smoke,
+        comparison=comparison,
+    )
+    _publish(walk, bundle, result)
+    return result
+
+
+def _judge(result: Result) -> None:
+    """Raise what a finished run is to fail with, as of run_recipe."""
+    if hop := next((h for h in result.ledger if not h.ok), None):
         raise ParityError(f"{hop.source} and {hop.target} disagree: {hop.reason}", f"hop {hop.name!r}", _PARITY_FIX)
     if missed := [b for b in result.budget if not b.ok]:
         what = "; ".join(f"{b.name} is {_figure(b.value)} {b.unit}, the limit is {_figure(b.limit)}" for b in missed)
         blame = next((b.blame for b in missed if b.blame), "")
         fix = f"{blame + '; ' if blame else ''}the bundle is saved all the same; see the report for what each step cost"
-        raise BudgetMissedError(f"over budget: {what}", recipe.name, fix)
-    return result
-
-
-_PARITY_FIX = (
-    "the report shows every hop; leave the layers you suspect in float with quantize.keep_float, or report the net"
-)
+        raise BudgetMissedError(f"over budget: {what}", result.name, fix)
 
 
 def _figure(value: float) -> str:
