@@ -24,7 +24,7 @@ def advice(result: Result, shipped: Row, folder: str) -> tuple[str, ...]:
     if "accuracy" in missed or worse:
         out.append(
             f"`compress blame {folder}` names the layers that cost accuracy, and what keeping them in float would take."
-            if integer
+            if integer and _int8_cost_most(result, shipped)
             else "Train the student longer (`epochs`) or prune it less (`keep_macs`) to win accuracy back."
         )
     if "size" in missed:
@@ -41,3 +41,14 @@ def advice(result: Result, shipped: Row, folder: str) -> tuple[str, ...]:
         ["Type commands in the folder of this report."] if folder == "." and any("`compress" in o for o in out) else []
     )
     return (*out[:MOST], *here)
+
+
+def _int8_cost_most(result: Result, shipped: Row) -> bool:
+    """Whether at least half of what was lost went with int8, and not with the smaller float model before it."""
+    lost = shipped.artefact.paired.difference_points if shipped.artefact.paired else 0.0
+    before = [
+        a.paired.difference_points
+        for a in result.artefacts
+        if a.paired is not None and a.precision == "float32" and a.step != shipped.artefact.step
+    ]
+    return lost - (before[-1] if before else 0.0) <= lost / 2

@@ -40,6 +40,22 @@ def test_a_float_file_is_not_blamed_layer_by_layer():
     assert "Train the student longer" in facts(run).next[0]
 
 
+@pytest.mark.parametrize(("before", "said"), [(-1.9, "Train the student longer"), (-0.1, "`compress blame ")])
+def test_blame_is_for_what_int8_cost_not_for_what_the_student_did(before, said):
+    run = samples.good()
+
+    def lost(artefact, points):
+        paired = artefact.paired.model_copy(update={"difference_points": points})
+        return artefact.model_copy(update={"paired": paired})
+
+    changed = tuple(
+        a if a.paired is None else lost(a, before if a.precision == "float32" else -2.0) for a in run.artefacts
+    )
+    run = run.model_copy(update={"artefacts": changed, **missed("accuracy drop", "points")})
+
+    assert facts(run).next[0].startswith(said)
+
+
 def test_a_disturbed_timing_is_to_be_repeated():
     run = samples.good()
     timed = run.artefacts[-1].latency[0].model_copy(update={"warnings": ("other work",)})
