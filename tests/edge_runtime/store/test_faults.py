@@ -219,3 +219,15 @@ def test_a_handle_closed_under_a_slow_call_still_answers_it(store, bundles):
     thread.join()
 
     assert [np.isfinite(a.score) for a in answers] == [True]
+
+
+def test_a_line_that_a_power_cut_tore_does_not_take_the_next_one_with_it(store, bundles):
+    install(store, bundles, "v1", "v2")
+    before = len(store.history())
+    with (store.folder / "history.jsonl").open("a") as file:
+        file.write('{"at": "2026-11-23T10:00:00Z", "curr')
+
+    store.rollback(reason="a reason")
+
+    assert len(store.history()) == before + 1
+    assert "a reason" in store.history()[-1]["event"]

@@ -13,7 +13,6 @@ a rollback never waits for a download.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from edge_runtime.files import verify_files
 from edge_runtime.manifest import read_manifest
 from edge_runtime.store.deployed import Deployed
 from edge_runtime.store.durable import remove_whole, sync_folder
+from edge_runtime.store.history import add_event, read_events
 from edge_runtime.store.install import install, installed_versions, read_source
 from edge_runtime.store.lock import Lock
 from edge_runtime.store.selftest import self_test
@@ -38,7 +38,6 @@ from edge_runtime.store.state import (
     is_version,
     parse_state,
     read_bytes,
-    utc_now,
     write_state,
 )  # fmt: skip
 from edge_runtime.store.trial import clear_crashes
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from edge_runtime.signing import TrustedKeys
 
 _FOLDERS = ("versions", "incoming", "marks")
-_LARGEST_HISTORY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -279,13 +277,7 @@ class Store:
 
     def history(self) -> list[dict[str, str]]:
         """What happened, oldest first: time, current version, event. A line that a power cut tore is left out."""
-        out = []
-        for name in ("history.1.jsonl", "history.jsonl"):
-            with contextlib.suppress(FileNotFoundError):
-                for line in (self.folder / name).read_text(encoding="utf-8", errors="replace").splitlines():
-                    with contextlib.suppress(ValueError):
-                        out.append(json.loads(line))
-        return out
+        return read_events(self.folder)
 
     def _test(self, version: str, folder: Path, engine: str | None, timeout_s: float, *, keep: bool) -> None:
         outcome = self_test(folder, engine=engine, timeout_s=timeout_s)
@@ -350,12 +342,4 @@ class Store:
         except OSError as error:
             fix = "free some room or check the permissions; what ran before still runs"
             raise StoreError(f"the state cannot be written: {error.strerror}", str(self.folder), fix) from error
-        line = {"at": utc_now(), "current": state.current, "event": event}
-        with contextlib.suppress(OSError):  # the history is for people; the state alone decides
-            path = self.folder / "history.jsonl"
-            if path.exists() and path.stat().st_size > _LARGEST_HISTORY_BYTES:
-                os.replace(path, self.folder / "history.1.jsonl")
-            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+        add_event(self.folder, state.current, event)
