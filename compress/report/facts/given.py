@@ -78,7 +78,10 @@ def _next(result: QuantizeResult, folder: str) -> str:
         return f"Try it where it will run: copy `{bundle}` there, then `edge-runtime check bundle`."
     if any(row.ok for row in result.files[1:]):
         return "Keep the float file here, or take int8 for its size (`--allow-slower`); on another device it may pay."
-    return "Keep the float file; or give more examples, `--keep-float` for the layers that suffer, or lower the limit."
+    if len(result.files) < 2:
+        return "Keep the float file: no int8 file could be made."
+    blame = f"`compress blame {folder}:{result.files[1].id} --data EXAMPLES`"
+    return f"Keep the float file; {blame} names the layers that suffer, `--keep-float` spares them."
 
 
 def wanted(result: QuantizeResult) -> str:

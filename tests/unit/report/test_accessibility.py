@@ -16,6 +16,7 @@ from pathlib import Path
 import contrasts
 import pytest
 import samples
+from quantized import quantized
 from test_browser import CHROMIUM, FLAGS
 from test_measurement_page import device, model
 from test_measurement_page import page as measurement_page
@@ -24,6 +25,7 @@ from test_watch_page import written  # noqa: F401  (a fixture)
 from compress.blamed import Blame, LayerBlame, Mixed
 from compress.report.facts.watched import read_watched
 from compress.report.pages import blame as blame_page
+from compress.report.pages import given as given_page
 from compress.report.pages import run as page
 from compress.report.pages import versus as versus_page
 from compress.report.pages.watch import render as render_watched
@@ -87,6 +89,7 @@ PAGES = {
     "compare": compare_page,
     "blame": blamed_page,
     "measurement": measured_page,
+    "int8": lambda: given_page.render(quantized()),
     "many": lambda: page.render(samples.many()),
     "missed": lambda: page.render(samples.missed()),
 }
