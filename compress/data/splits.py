@@ -17,7 +17,7 @@ from compress.readers.texts import Texts
 from compress.recipe.schema import DataConfig, NormalizeConfig
 
 Indices = NDArray[np.int64]
-_LEAST_SPREAD = 1e-5  # beside the mean: float32 has 100 numbers in it, and six digits of the mean are half of it off
+_LEAST_SPREAD = 1e-6  # beside the mean: float32 has some 16 numbers in it
 _TRIES = 200  # at choosing groups so that every class is on both sides
 
 
@@ -233,7 +233,7 @@ def _preprocessing(
         if np.ptp(flat[:, flattest]):
             what = f"{which} has values around {mean[flattest]:.6g} that float32 can hardly tell apart"
         raise DataError(what, where, "give examples that differ, subtract an offset, or leave it out")
-    numbers: dict[str, Any] = {"scale": scale, "mean": _short(mean * scale), "std": _short(std * scale)}
+    numbers: dict[str, Any] = {"scale": scale, "mean": _short(mean * scale, std * scale), "std": _short(std * scale)}
     return _made(x, windows, numbers)
 
 
@@ -254,6 +254,8 @@ def _made(x: Array, windows: bool, numbers: Mapping[str, Any]) -> Preprocessing 
     return Preprocessing("image", height=x.shape[1], width=x.shape[2], channels=channels, **numbers)
 
 
-def _short(values: NDArray[np.float64]) -> tuple[float, ...]:
-    """Six significant digits: enough, and readable in a manifest."""
-    return tuple(float(f"{v:.6g}") for v in values)
+def _short(values: NDArray[np.float64], beside: NDArray[np.float64] | None = None) -> tuple[float, ...]:
+    """Six significant digits: enough, and readable in a manifest. More where `beside`, a spread, is far smaller."""
+    ratio = np.ones_like(values) if beside is None else np.maximum(abs(values) / beside, 1.0)
+    digits = np.clip(np.floor(np.log10(ratio)) + 4, 6, 9).astype(int)  # float32 has nine at most
+    return tuple(float(f"{v:.{d}g}") for v, d in zip(values.tolist(), digits.tolist(), strict=True))

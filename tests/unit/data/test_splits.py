@@ -62,10 +62,11 @@ def test_limit_shortens_training_and_a_fifth_of_it_test():
 def test_the_spread_of_numbers_far_from_zero_is_found_or_refused():
     """Time stamps, say: their squares have more digits than a float."""
     rows = np.arange(60, dtype=np.float64)
-    for far, spread in ((1.7e9, 1e5), (1e12, 1e9), (-4.0, 1.0)):
+    for far, spread in ((1.7e9, 1e5), (1e12, 1e9), (-4.0, 1.0), (101325.0, 0.5)):
         x = np.stack([far + spread * (rows % 2), rows], axis=1)
         data = build(Raw(x, np.arange(60) % 3, kind="table"))
         assert data.preprocessing.std[0] == pytest.approx(data.train.x[:, 0].std(), rel=1e-5)
+        assert abs(data.inputs(data.train)[:, 0].mean()) < 0.02
     for far, spread, message in ((1.7e9, 1.0, r"column 1 of 2 has values around 1.7e\+09 that float32"),
                                  (0.1, 0.0, "column 1 of 2 never changes")):  # fmt: skip
         with pytest.raises(DataError, match=message):
