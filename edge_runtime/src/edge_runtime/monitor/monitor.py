@@ -18,6 +18,7 @@ from edge_runtime.monitor.process import Process
 from edge_runtime.monitor.quality import classes_right, numbers_right
 from edge_runtime.monitor.reference import Reference, open_reference
 from edge_runtime.monitor.rules import Alarm, Limit, Rule
+from edge_runtime.monitor.settings import check_settings, kind_of_refusal
 from edge_runtime.monitor.snapshot import prometheus, snapshot
 from edge_runtime.monitor.store import CLOCK_JUMP_S, MonitorError, Store
 from edge_runtime.queue import Queue
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_runtime.model import Model
+    from edge_runtime.monitor.counters import Counters
 
 _RECENT_LABELS = 2000
 
@@ -76,7 +78,7 @@ class Monitor:
             BundleError: the reference cannot be read.
             MonitorError: the file is something else, damaged, or cannot be opened.
         """
-        _check(every, share, interval_s, window, false_alarm_every)
+        check_settings(every, share, interval_s, window, false_alarm_every)
         self.reference: Reference = open_reference(reference)
         self._given = isinstance(reference, Statistics)
         self.on_alarm = on_alarm
@@ -154,13 +156,9 @@ class Monitor:
 
     def refused(self, error: BaseException) -> None:
         """Count a call that raised instead of answering: what a Model does."""
-        kind = type(error).__name__
-        if isinstance(error, InputError):
-            text = error.what.lower()
-            kind = next((k for word, k in _KINDS.items() if word in text), "input")
         process = self._own()
         with process.lock:
-            process.now.note(process.now.refused, kind)
+            process.now.note(process.now.refused, kind_of_refusal(error))
         if self._thread is None:
             self._keep_writing()
 
@@ -260,7 +258,10 @@ class Monitor:
                 self._store.close()
         atexit.unregister(self._at_exit)
 
-    def _write(self, raised: list[Alarm]) -> bool:
+    def _gathered(
+        self, raised: list[Alarm]
+    ) -> tuple[tuple[float, float, Counters] | None, list[tuple[str, float, float, float]], list[Alarm]]:
+        """What is to be written, as Store.write takes it; a new stretch begins."""
         process = self._process
         with process.lock:
             wall_s, clock_s = time.time(), time.monotonic()
@@ -276,9 +277,12 @@ class Monitor:
             process.total.add(process.now)
             process.before, process.now = process.now, process.fresh()
             self._started_s, self._clock_s = wall_s, clock_s
-            row, predictions, alarms = process.unwritten, list(process.predictions), list(process.alarms)
-        interval = (*self._unwritten_from, row) if row else None
-        labels = dict(self._labels)
+            interval = (*self._unwritten_from, process.unwritten) if process.unwritten else None
+            return interval, list(process.predictions), list(process.alarms)
+
+    def _write(self, raised: list[Alarm]) -> bool:
+        process, labels = self._process, dict(self._labels)
+        interval, predictions, alarms = self._gathered(raised)
         if interval is None and not (predictions or alarms or labels):
             self._unwritten_from = None
             return bool(self._try(self.queue.store))
@@ -382,15 +386,6 @@ class Monitor:
 
 # What SQLite says where waiting may help.
 _PASSING = ("full", "locked", "disk I/O", "busy")
-# Words of what preprocessing says about an input it refuses -> what the refusal is counted as.
-_KINDS = {
-    "nan": "not_finite",
-    "infinite": "not_finite",
-    "shape": "shape",
-    "empty": "empty",
-    "dtype": "dtype",
-    "no such": "file",
-}
 
 
 def _write_on(monitor: weakref.ref[Monitor], wake: threading.Event, interval_s: float) -> None:
@@ -407,18 +402,3 @@ def _close(monitor: weakref.ref[Monitor]) -> None:
     alive = monitor()
     if alive is not None:
         alive.close()
-
-
-def _check(every: Any, share: Any, interval_s: Any, window: Any, false_alarm_every: Any) -> None:
-    """Raises InputError for a setting that makes no sense."""
-    bounds = {"every": (every, 1, 1_000_000), "share": (share, 0.0001, 1.0), "interval_s": (interval_s, 0.05, 86400.0),
-              "window": (window, 50, 100_000), "false_alarm_every": (false_alarm_every, 1e3, 1e15)}  # fmt: skip
-    for name, (value, low, high) in bounds.items():
-        whole = name in ("every", "window")
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int,) if whole else (int, float))
-            or not low <= value <= high
-        ):
-            kind = "a whole number" if whole else "a number"
-            raise InputError(f"{name} is {value!r}", "monitor", f"give {kind} from {low:g} to {high:g}")
