@@ -135,8 +135,9 @@ def size(count: int | float) -> str:
 
 
 def tick(text: str) -> str:
-    """An axis label without idle zeros: `20.0 kB` -> `20 kB`."""
-    number, blank, unit = text.partition("\u00a0")
+    """An axis label without idle zeros: `20.0 kB` -> `20 kB`, `100.0 %` -> `100 %`."""
+    blank = next((c for c in "\u00a0\u202f" if c in text), "\u00a0")
+    number, blank, unit = text.partition(blank)
     mantissa, e, exponent = number.partition("e")
     return (mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa) + e + exponent + blank + unit
 

@@ -55,7 +55,7 @@ def timeline(
     return chart(
         tag("text", title, x=2.0, y=14.0, class_="name strong"),
         [tag("line", x1=left, x2=right, y1=y(t), y2=y(t), class_="grid") for t in y.ticks(4)],
-        [tag("text", text(t), x=left - 6, y=y(t) + 4, class_="tick end") for t in y.ticks(4)],
+        [tag("text", words.tick(text(t)), x=left - 6, y=y(t) + 4, class_="tick end") for t in y.ticks(4)],
         [tag("line", x1=x(t), x2=x(t), y1=top - 4, y2=bottom, class_="alarm") for t in alarms_s],
         tag("line", x1=left, x2=right, y1=y(limit), y2=y(limit), class_="limit-line") if limit is not None else None,
         drawn,

@@ -31,7 +31,14 @@ def test_points_have_a_sign_unless_they_are_zero(value: float, text: str) -> Non
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("20.0\u00a0kB", "20\u00a0kB"), ("0.0150", "0.015"), ("100", "100"), ("1.00e−10", "1e−10"), ("2.50e−6", "2.5e−6")],
+    [
+        ("20.0\u00a0kB", "20\u00a0kB"),
+        ("0.0150", "0.015"),
+        ("100", "100"),
+        ("1.00e−10", "1e−10"),
+        ("2.50e−6", "2.5e−6"),
+        ("100.0\u202f%", "100\u202f%"),
+    ],
 )
 def test_ticks_lose_idle_zeros_and_nothing_else(text: str, shown: str) -> None:
     assert words.tick(text) == shown
