@@ -10,6 +10,8 @@ from pathlib import Path
 
 from compress.errors import CacheError, UsageError
 
+_FOLDERS = ("artefacts", "bundle", "checkpoints", "predictions")  # of a run: replaced whole
+
 
 class RunFolder:
     """runs/<name>/ with plan.json, checkpoints/, artefacts/, bundle/, result.json, reports and run.json."""
@@ -25,11 +27,17 @@ class RunFolder:
         """Make the folder and keep every other run out of it.
 
         Raises:
-            UsageError: another run is writing here, or it is a file.
+            UsageError: another run is writing here, it is a file, or it holds folders of somebody else's that the run
+                would replace.
             CacheError: the folder cannot be written.
         """
         if self.root.is_file():
             raise UsageError("it is a file, not a folder", str(self.root), "choose another folder with --out")
+        if not any((self.root / mark).exists() for mark in (".lock", "plan.json")):
+            for name in _FOLDERS:
+                if (self.root / name).exists():
+                    what = f"it holds {name}, which no run wrote and this one would replace"
+                    raise UsageError(what, str(self.root), "choose another folder with --out")
         with _clear_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             handle = (self.root / ".lock").open("a+")

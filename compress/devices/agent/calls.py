@@ -10,6 +10,7 @@ Standard library and Python 3.9 only; of compress it imports the modules beside 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -277,11 +278,14 @@ def unpack(wire: Wire, request: dict[str, Any]) -> None:
 
 
 def clean(wire: Wire, request: dict[str, Any]) -> None:
-    """Remove everything we ever put here, unless a session is under way."""
+    """Remove everything we ever put here, unless a session is under way; nobody else's files, if `workdir` has some."""
     place = Place(request)
     os.close(take_lock())
-    if place.root.exists():
-        shutil.rmtree(place.root)
+    for ours in (place.store, *place.root.glob("job-*"), *place.root.glob("site-*")):
+        if ours.exists():
+            shutil.rmtree(ours)
+    with contextlib.suppress(OSError):  # not empty, or never made
+        place.root.rmdir()
     wire.send(b"J", {})
 
 

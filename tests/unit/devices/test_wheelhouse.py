@@ -1,12 +1,15 @@
 """Wheels for a device: the right ones are pushed and found by jobs, wrong ones are refused before they travel."""
 
 import dataclasses
+import shutil
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
 from compress.devices import wheelhouse
+from compress.devices.agent import calls
 from compress.devices.connection import open_device
 from compress.devices.probe import Probe
 from compress.errors import DeviceError
@@ -108,3 +111,20 @@ def test_a_wheel_that_would_write_elsewhere_is_refused(board, tmp_path):
     with pytest.raises(DeviceError, match=r"the device refused: bad path: \.\./\.\./evil\.py"):
         wheelhouse.prepare(open_device(device), lambda text: None)
     assert not list(board.home.rglob("evil.py"))
+
+
+def test_cleaning_leaves_what_is_not_ours(tmp_path, monkeypatch):
+    """`workdir` may be another disk's root, as the message of a full disk advises."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    disk = tmp_path / "disk"
+    for name in ("photos", "store", "job-1", "site-abc"):
+        (disk / name / "inside").mkdir(parents=True)
+    wire = SimpleNamespace(send=lambda *_: None)
+
+    calls.clean(wire, {"workdir": str(disk)})
+    assert [p.name for p in disk.iterdir()] == ["photos"]
+
+    shutil.rmtree(disk / "photos")
+    calls.clean(wire, {"workdir": str(disk)})
+    assert not disk.exists()
+    calls.clean(wire, {"workdir": str(disk)})

@@ -79,3 +79,16 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError, match="cannot write: Not a directory\n  fix: free some space or choose another"):
         RunFolder(tmp_path / "file" / "run").held().__enter__()
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "bundle", "artefacts", "predictions"])
+def test_a_folder_of_somebody_elses_is_not_replaced(tmp_path, name):
+    (tmp_path / name / "mine").mkdir(parents=True)
+    (tmp_path / name / "mine" / "weights.pt").write_text("precious")
+    with pytest.raises(UsageError, match=f"it holds {name}, which no run wrote"), RunFolder(tmp_path).held():
+        pass
+    assert sorted(p.name for p in tmp_path.rglob("*")) == sorted([name, "mine", "weights.pt"])
+
+    (tmp_path / "plan.json").write_text("{}")  # a run's folder, copied without its hidden files
+    with RunFolder(tmp_path).held():
+        pass
