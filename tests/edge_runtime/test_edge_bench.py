@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import edge_runtime
@@ -335,3 +336,19 @@ def test_a_void_measurement_shows_no_figure_and_fails(document, monkeypatch, bun
     assert "note: the board was hot" in said
     assert "p50" not in said
     assert "against" not in said
+
+
+def test_a_measurement_that_is_stopped_leaves_no_process_behind(bundle, tmp_path):
+    """`systemctl stop`, `timeout` and a plain kill send SIGTERM: what goes on would disturb whatever comes next."""
+    command = [sys.executable, "-m", "edge_runtime.edge_bench", str(bundle), "--engine", FORM]
+    with subprocess.Popen(command, env={**with_ours_first(), "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE) as bench:
+        children = Path(f"/proc/{bench.pid}/task/{bench.pid}/children")
+        limit = time.monotonic() + 30
+        while not (started := children.read_text().split()) and time.monotonic() < limit:
+            time.sleep(0.05)
+        bench.terminate()
+        bench.wait(timeout=20)
+
+    assert started
+    assert bench.returncode == 143
+    assert not Path(f"/proc/{started[0]}/cmdline").exists()

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +39,7 @@ class BusyError(MeasureError):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; print errors, never tracebacks. Returns the exit code."""
     options = _parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, which ends the process at work
     try:
         if options.out and not (options.out.parent.is_dir() and os.access(options.out.parent, os.W_OK)):
             raise InputError("its folder is not there or cannot be written", str(options.out), "give another --out")
@@ -55,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 1 if document["void"] else 0
 
 
