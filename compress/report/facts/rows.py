@@ -79,6 +79,25 @@ def row_of(result: Result, artefact: Artefact, device: str | None, metered: str 
     )
 
 
+def beaten(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Files with the first other one that is as good in accuracy, size, speed and energy and better in one of them.
+
+    Speed and energy count where both have them.
+    """
+    return [(a, b) for a in rows for b in [next((o for o in rows if o is not a and _beats(o, a)), None)] if b]
+
+
+def _beats(a: Row, b: Row) -> bool:
+    if a.accuracy is None or b.accuracy is None or a.accuracy.split != b.accuracy.split:
+        return False
+    pairs = [(a.accuracy.top1, b.accuracy.top1), (-a.artefact.size_bytes, -b.artefact.size_bytes)]
+    if a.latency and b.latency:
+        pairs.append((-a.latency.p50_ms, -b.latency.p50_ms))
+    if a.energy_mj and b.energy_mj:
+        pairs.append((-a.energy_mj, -b.energy_mj))
+    return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
+
+
 def _previous(artefacts: Sequence[Artefact], artefact: Artefact) -> Artefact | None:
     """The file to compare with: the previous step's, in the same format where there is one."""
     names = list(dict.fromkeys(a.step for a in artefacts))

@@ -8,7 +8,7 @@ from compress.report import words
 from compress.report.charts.plots import both
 from compress.report.charts.scatter import Point, frontier, scatter
 from compress.report.facts.energy import not_measured
-from compress.report.facts.rows import Row, accuracy_of
+from compress.report.facts.rows import Row, accuracy_of, beaten
 from compress.report.facts.run import Facts
 from compress.report.html.markup import Markup, tag
 from compress.report.html.parts import section
@@ -39,7 +39,16 @@ def charts(facts: Facts) -> Markup:
     absent = not_measured(t for r in facts.rows for t in r.artefact.latency)
     if not metered and not absent:
         absent = "Energy was measured of files without accuracy alone."
-    notes = [more, None if timed else "Latency was not measured in this run.", absent or None]
+    lost = "; ".join(f"{a.role} ({a.id}) by {b.role} ({b.id})" for a, b in beaten(known)[:LABELLED])
+    front = (
+        f"Beaten in everything that was measured: {lost}." if lost else "No file is beaten by another in everything."
+    )
+    notes = [
+        more,
+        front if len(known) > 1 else None,
+        None if timed else "Latency was not measured in this run.",
+        absent or None,
+    ]
     return section(
         "charts",
         "Accuracy against size and speed" if not metered else "Accuracy against size, speed and energy",

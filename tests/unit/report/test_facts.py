@@ -2,6 +2,7 @@ import pytest
 import samples
 
 from compress.errors import UsageError
+from compress.report.facts.rows import beaten
 from compress.report.facts.run import facts
 from compress.report.facts.verdict import margin
 from compress.result import BudgetRow
@@ -120,3 +121,12 @@ def test_a_result_without_artefacts_is_refused() -> None:
 def test_a_shipped_file_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match=r"it says that 'gone\.onnx' was shipped, but holds no such artefact"):
         facts(samples.good().model_copy(update={"shipped": "gone.onnx"}))
+
+
+def test_a_file_that_another_beats_in_everything_is_named():
+    run = samples.good()
+    first, student, *_, tflite = run.artefacts
+    worse = student.model_copy(update={"id": "worse.onnx", "size_bytes": student.size_bytes + 1})
+    found = {a.id: b.id for a, b in beaten(facts(run.model_copy(update={"artefacts": (*run.artefacts, worse)})).rows)}
+
+    assert found == {"worse.onnx": student.id, first.id: student.id, tflite.id: run.shipped}
