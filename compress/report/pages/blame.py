@@ -16,6 +16,8 @@ _COST = {
 }
 _MEASURE = {"kl": "divergence (KL)", "noise": "noise"}
 _TERMS = ("decibels", "clipped", "float32, int8", "points", "median, p50, p90", "95 % interval")
+FEW = 5  # layers that a loss can be said to sit in
+_WIDEST = 1.5  # an interval is cut off at so many times the largest difference
 NAMED = 12  # layers with a name in the chart
 
 
@@ -37,6 +39,8 @@ def _header(b: Blame) -> Markup:
         else "Nothing stands out"
         if grade == "good"
         else "The loss has a place"
+        if b.plan and len(b.plan.keep_float) <= FEW
+        else "Some layers in float give most of it back"
         if b.plan
         else "The loss is spread over the layers"
     )
@@ -71,7 +75,8 @@ def _plot(b: Blame) -> Markup | None:
 
 def _point(r: LayerBlame, b: Blame, kept: bool, named: bool) -> Point:
     assert r.saves_ms is not None  # _plot keeps only those
-    low, high = r.saves_ci95 or (r.saves_ms, r.saves_ms)
+    most = _WIDEST * max(abs(x.saves_ms or 0.0) for x in b.layers)  # a disturbed turn must not squeeze all the others
+    low, high = (min(max(end, -most), most) for end in r.saves_ci95 or (r.saves_ms, r.saves_ms))
     back = 1 - r.without_kl / b.kl
     note = f"{words.one_line(r.name)}: {words.percent(back, 0)} comes back, {words.signed(1000 * r.saves_ms, '.1f')} µs"
     return Point(1000 * r.saves_ms, back, words.one_line(r.name), note, b.kind == "tflite", kept, kept, named,
