@@ -1,7 +1,7 @@
 """Weigh the layers of a file: each by itself, the worst ones put back to float, and advice."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,18 +105,11 @@ def _rows(
             bundles[f"without {layer}"] = bundle
         rows.append(
             LayerBlame(
-                name=layer,
-                op=known.op,
-                weight_sqnr_db=known.weight_sqnr_db,
-                output_sqnr_db=known.output_sqnr_db,
-                clipped=known.clipped,
-                zero_channels=known.zero_channels,
-                gain=known.gain,
+                **asdict(known),
                 alone_kl=judge.divergence(reference, alone),
                 alone_top1=judge.top1(alone),
                 without_kl=judge.divergence(reference, without),
                 without_top1=judge.top1(without),
-                findings=known.findings,
             )
         )
     return rows

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from compress.given_onnx.analyse import Analysis
@@ -92,8 +91,3 @@ def _trial(
     outputs = run_file(data, feeds, f"int8 file, {candidate.name}")
     rows = fidelity(reference, outputs)
     return Tuned(candidate, data, rows, outputs, judge(rows, outputs), noise)
-
-
-def worst_sqnr_db(rows: Sequence[Fidelity]) -> float:
-    """Of all float outputs; 150 where there is none."""
-    return float(np.min([row.sqnr_db for row in rows if row.sqnr_db is not None] or [150.0]))
